@@ -1,0 +1,1 @@
+"""Align an audio encoder with a frozen language teacher: corpora, audio, statistics."""

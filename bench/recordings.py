@@ -1,0 +1,138 @@
+"""Figures on the test recordings: `python -m bench.recordings --recordings ../shared/data/recordings.csv`.
+
+Clip AUROC (a clip's score is the highest score over time) and events against hand-marked coughs, each with a 95 %
+bootstrap interval over people or, where they are unknown, recordings, and with trivial baselines beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from align.corpora import Recording, read_table
+from align.statistics import Interval, auroc_interval
+from bench.baselines import ClipBaseline, energy_onsets
+from bench.listening import Heard, Listener, open_bundle
+from edge.scoring import EventCounts, bootstrap_f1, count_events
+
+ESC = ("esc50-f4", "esc10")
+Condition = Callable[[Recording], bool]
+
+# Title, label, positives, negatives.
+CLIP_TASKS: tuple[tuple[str, str, Condition, Condition], ...] = (
+    (
+        "coughseg: cough / non-cough",
+        "cough",
+        lambda row: row.corpus == "coughseg" and row.event == "cough",
+        lambda row: row.corpus == "coughseg" and row.event != "cough",
+    ),
+    (
+        "covid19-cough / ESC",
+        "cough",
+        lambda row: row.corpus == "covid19-cough",
+        lambda row: row.corpus in ESC and row.event != "cough",
+    ),
+    (
+        "Coswara: cough / breath, speech, vowel",
+        "cough",
+        lambda row: row.corpus == "coswara" and row.event == "cough",
+        lambda row: row.corpus == "coswara" and row.event != "cough",
+    ),
+    ("all coughs / speech", "cough", lambda row: row.event == "cough", lambda row: row.event == "speech"),
+    ("all coughs / sneezes", "cough", lambda row: row.event == "cough", lambda row: row.event == "sneezing"),
+    (
+        "Coswara: breath / cough, speech, vowel",
+        "breath",
+        lambda row: row.corpus == "coswara" and row.event == "breath",
+        lambda row: row.corpus == "coswara" and row.event != "breath",
+    ),
+    (
+        "ESC: breathing / the rest",
+        "breath",
+        lambda row: row.corpus in ESC and row.event == "breath",
+        lambda row: row.corpus in ESC and row.event not in ("breath", "snoring", "sneezing"),
+    ),
+    (
+        "speech / all others known to hold none",
+        "speech",
+        lambda row: row.event == "speech",
+        lambda row: row.corpus in (*ESC, "covid19-cough") and row.event not in ("laughing", "crying_baby", "clapping"),
+    ),
+)
+
+
+def clip_table(rows: Sequence[Recording], heard: Sequence[Heard], baseline: ClipBaseline | None) -> list[str]:
+    """Lines of AUROC by task: positives, negatives, this bundle, and the baselines."""
+    lines = [f"{'clip AUROC':<42}{'pos':>5}{'neg':>5}  {'bundle':<23}{'loudness':<10}{'log-mel regression'}"]
+    for title, label, positive, negative in CLIP_TASKS:
+        chosen = [(row, ears) for row, ears in zip(rows, heard, strict=True) if positive(row) or negative(row)]
+        truth = [positive(row) for row, _ in chosen]
+        if len(set(truth)) < 2 or label not in chosen[0][1].peaks:
+            continue
+        groups = [row.group for row, _ in chosen]
+
+        def area(scores: Sequence[float], truth: list[bool] = truth, groups: list[str] = groups) -> Interval:
+            return auroc_interval(truth, scores, groups)
+
+        net = area([ears.peaks[label] for _, ears in chosen])
+        others = ""
+        if baseline:
+            loud = area([baseline.loudness(row) for row, _ in chosen]).value
+            others = f"{loud:<10.3f}{area([baseline.score(row, label) for row, _ in chosen])}"
+        lines.append(f"{title:<42}{sum(truth):>5}{len(truth) - sum(truth):>5}  {net!s:<23}{others}")
+    return lines
+
+
+def event_table(rows: Sequence[Recording], heard: Sequence[Heard]) -> list[str]:
+    """Lines of event figures on the recordings with hand-marked coughs and the non-coughs of the same source."""
+    marked = {row.corpus for row in rows if row.times_s}
+    chosen = [(row, ears) for row, ears in zip(rows, heard, strict=True) if row.corpus in marked]
+    head = f"{'F1':<23}{'sens.':>7}{'PPV':>7}{'marked':>8}{'FP: cough rec.':>16}{'other rec.':>12}"
+    lines = [f"{'events within 0.30 s':<34}{head}"]
+    gate = float(np.median([ears.peaks["cough"] for _, ears in chosen]))
+    methods: dict[str, Callable[[Recording, Heard], list[float]]] = {
+        "bundle": lambda _row, ears: ears.onsets_s("cough"),
+        "energy": lambda row, _ears: energy_onsets(row.path),
+        "energy behind the net's clip score": lambda row, ears: (
+            energy_onsets(row.path) if ears.peaks["cough"] > gate else []
+        ),
+    }
+    for name, onsets in methods.items():
+        counts = [count_events([on for on, _ in row.times_s], onsets(row, ears)) for row, ears in chosen]
+        lines.append(f"{name:<34}{_event_figures(counts)}")
+    return lines
+
+
+def _event_figures(counts: Sequence[EventCounts]) -> str:
+    total = sum(counts, EventCounts())
+    interval = bootstrap_f1(counts)
+    f1 = str(Interval(total.f1, interval.low, interval.high)) if interval else f"{total.f1:.3f}"
+    within = sum(count.fp for count in counts if count.reference)
+    return f"{f1:<23}{total.sensitivity:>7.3f}{total.ppv:>7.3f}{total.reference:>8}{within:>16}{total.fp - within:>12}"
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
+    parser.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
+    parser.add_argument("--split", default="test", choices=("test", "train"), help="which recordings (default: test)")
+    parser.add_argument("--no-baselines", action="store_true", help="skip the trivial baselines")
+    arguments = parser.parse_args()
+    table = [row for row in read_table(arguments.recordings) if row.modality == "airborne"]
+    rows = [row for row in table if row.split == arguments.split]
+    listener = Listener(open_bundle(arguments.bundle))
+    heard = listener.hear_all(rows)
+    baseline = None if arguments.no_baselines else ClipBaseline(table, listener.labels)
+    manifest = listener.bundle.manifest
+    hours = sum(ears.duration_s for ears in heard) / 3600
+    name = f"bundle {manifest.name} {manifest.version} ({manifest.precision})"
+    print(f"{name}, {len(rows)} {arguments.split} clips, {hours:.2f} h\n")
+    print(*clip_table(rows, heard, baseline), "", *event_table(rows, heard), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Shrink an encoder to a student that a small board can run."""

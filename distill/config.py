@@ -1,0 +1,30 @@
+"""Settings of `python -m distill.train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from edge.settings import ProgramSettings
+
+
+class TrainSettings(ProgramSettings):
+    """Train a student on labelled recordings."""
+
+    model_config = SettingsConfigDict(env_prefix="ACULA_TRAIN__")
+
+    recordings: Path = Field(description="CSV that lists the recordings: path, group, split, event, ...")
+    output: Path = Field(description="folder for checkpoints, metrics and plots; a run found there is resumed")
+    labels: tuple[str, ...] = Field(("cough", "breath", "speech"), description="events to detect; all others are none")
+    exclude_corpora: tuple[str, ...] = Field((), description="corpora to leave out of training and validation")
+    seed: int = Field(0, ge=0, description="seed of the net, the scenes and the validation split")
+    validation_share: float = Field(0.12, gt=0, lt=0.5, description="share of the training groups held out")
+    width: int = Field(32, ge=16, multiple_of=16, description="channels of the first residual stage")
+    context_blocks: int = Field(4, ge=1, le=6, description="temporal residual blocks, dilated 1, 2, 4, ...")
+    window_s: float = Field(2.0, ge=1, le=8, description="window, in seconds")
+    epochs: int = Field(20, ge=1, description="epochs; an epoch is a fixed number of scenes")
+    scenes_per_epoch: int = Field(1536, ge=16, multiple_of=16, description="scenes of 8 s drawn in an epoch")
+    learning_rate: float = Field(2e-3, gt=0, lt=1, description="highest learning rate of the one-cycle schedule")
+    workers: int = Field(1, ge=0, description="processes that compose scenes beside the training process")

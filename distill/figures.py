@@ -1,0 +1,33 @@
+"""Plots of a training."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+
+def plot_learning_curves(metrics: Path, image: Path) -> None:
+    """Draw the losses and the validation figures of a `metrics.csv` over epochs."""
+    curves: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    with metrics.open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            for name, value in row.items():
+                if value and "/" in name:
+                    curves[name].append((float(row["epoch"]), float(value)))
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for axis, prefix, title in zip(axes, ("train/", "validation/"), ("Loss", "Validation clips"), strict=True):
+        for name, points in sorted(curves.items()):
+            if name.startswith(prefix):
+                axis.plot(*zip(*points, strict=True), marker=".", label=name.removeprefix(prefix).replace("_", " "))
+        axis.set(xlabel="epoch", title=title)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    axes[0].set_yscale("log")
+    figure.savefig(image, dpi=110)
+    pyplot.close(figure)

@@ -1,0 +1,120 @@
+"""The student: a dense ReLU convolution net small enough for a board.
+
+Log-mel in, an embedding and a score for every label each 40 ms out. Only convolutions, ReLU and residual adds, with
+batch norm that folds into the convolution before it and channels in multiples of 16: what TensorRT 8.5 and later runs
+in INT8. It knows nothing of waveforms, labels' names or losses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+FRAMES_PER_STEP = 4
+"""Two halvings of time: one step every four front-end frames, 40 ms."""
+
+# Log-mel of audio in [-1, 1] lies between log(1e-6) = -14 and about 9; these bring it near zero mean and unit variance.
+INPUT_MEAN, INPUT_SCALE = -5.0, 4.0
+
+
+@dataclass(frozen=True)
+class StudentShape:
+    """What a checkpoint must hold to build the same net again."""
+
+    mel_bands: int = 64
+    labels: int = 3
+    width: int = 32
+    """Channels of the first residual stage; the next ones have twice and four times as many. A multiple of 16."""
+    context_blocks: int = 3
+    """Temporal residual blocks with dilation 1, 2, 4, ...: how far a step sees to either side."""
+    embedding_size: int = 128
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that INT8 convolutions cannot use well.
+
+        Raises:
+            ValueError: a width that is not a multiple of 16, or a number of mel bands that is not one of 16.
+        """
+        if self.width % 16 or self.mel_bands % 16:
+            raise ValueError("width and mel_bands must be multiples of 16")
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution, batch norm (which folds into it), ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int] = (1, 1)) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+
+
+class Residual(nn.Module):
+    """x + two convolutions of it, then ReLU. `kernel` and `dilation` are (mel, time)."""
+
+    def __init__(self, channels: int, kernel: tuple[int, int] = (3, 3), dilation: int = 1) -> None:
+        super().__init__()
+        padding = (kernel[0] // 2, dilation * (kernel[1] // 2))
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, kernel, padding=padding, dilation=(1, dilation), bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (batch, channels, mel, time) to the same shape."""
+        return torch.relu(features + self.body(features))
+
+
+class Student(nn.Module):
+    """(batch, mel_bands, frames) to embedding (batch, embedding_size) and logits (batch, ceil(frames / 4), labels)."""
+
+    def __init__(self, shape: StudentShape) -> None:
+        super().__init__()
+        self.shape = shape
+        width = shape.width
+        self.stem = nn.Sequential(
+            ConvBlock(1, 16, stride=(2, 2)),
+            ConvBlock(16, width, stride=(2, 2)),
+            Residual(width),
+            ConvBlock(width, 2 * width, stride=(2, 1)),
+            Residual(2 * width),
+            ConvBlock(2 * width, 4 * width, stride=(2, 1)),
+        )
+        bands_left, channels = shape.mel_bands // 16, 4 * width
+        # One kernel as tall as the bands that are left: every step sees the whole spectrum from here on.
+        self.collapse = nn.Sequential(
+            nn.Conv2d(channels, channels, (bands_left, 1), bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)
+        )
+        self.context = nn.Sequential(
+            *(Residual(channels, kernel=(1, 3), dilation=2**index) for index in range(shape.context_blocks))
+        )
+        self.dropout = nn.Dropout(0.2)
+        self.embedding = nn.Conv2d(channels, shape.embedding_size, 1)
+        self.head = nn.Conv2d(channels, shape.labels, 1)
+
+    def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the window's embedding and the logit of every label at every step."""
+        normalised = (log_mel.unsqueeze(1) - INPUT_MEAN) / INPUT_SCALE
+        steps = self.context(self.collapse(self.stem(normalised)))
+        embedding = self.embedding(steps).mean(dim=(2, 3))
+        logits = self.head(self.dropout(steps)).squeeze(2).transpose(1, 2)
+        return embedding, logits
+
+
+class Scorer(nn.Module):
+    """The student as it ships: sigmoid applied, so that the outputs are `embedding` and `scores`."""
+
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (batch, mel_bands, frames) to (batch, embedding_size) and (batch, steps, labels) in 0..1."""
+        embedding, logits = self.student(log_mel)
+        return embedding, torch.sigmoid(logits)

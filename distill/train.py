@@ -1,0 +1,171 @@
+"""Train a student: `python -m distill.train --config configs/room.toml`.
+
+Stops and resumes: run the same command again. Writes into the output folder `last.ckpt` and `best.ckpt`, `metrics.csv`,
+`metrics.json` (validation figures of the best checkpoint), `learning_curves.png` and `settings.toml`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from align.corpora import CorpusError, Recording, hold_out, read_table
+from distill.config import TrainSettings
+from distill.data import EpochSampler, SceneDataset, SceneMaker, join_scenes, load_clips
+from distill.figures import plot_learning_curves
+from distill.module import StudentTask
+from distill.student import StudentShape
+from edge.bundle import FrontEnd
+from edge.settings import run_program, to_toml
+
+SCENES_PER_BATCH = 16
+"""Times four windows each: batches of 64 windows."""
+
+
+AVERAGE_DECAY = 0.998
+"""The weights that are validated and kept are a moving average over about the last 500 steps."""
+
+
+def moving_average(average: Tensor, current: Tensor, updates: Tensor) -> Tensor:
+    """Exponential moving average that begins short, so that early validation does not look at random weights."""
+    decay = min(AVERAGE_DECAY, (1.0 + float(updates)) / (10.0 + float(updates)))
+    return average * decay + current * (1.0 - decay)
+
+
+def select(settings: TrainSettings) -> list[Recording]:
+    """The airborne recordings to train and validate on, validation held out by group.
+
+    Raises:
+        CorpusError: a corpus to exclude is not there, or a label has no training recording.
+    """
+    rows = [row for row in read_table(settings.recordings) if row.modality == "airborne"]
+    unknown = set(settings.exclude_corpora) - {row.corpus for row in rows}
+    if unknown:
+        raise CorpusError(f"{settings.recordings}: no corpus {', '.join(sorted(unknown))} to exclude")
+    rows = [row for row in rows if row.split != "test" and row.corpus not in settings.exclude_corpora]
+    rows = hold_out(rows, settings.validation_share, settings.seed)
+    for label in settings.labels:
+        for split in ("train", "validation"):
+            if not any(row.event == label and row.split == split for row in rows):
+                raise CorpusError(f"{settings.recordings}: no {split} recording has the event {label}")
+    return rows
+
+
+def train(settings: TrainSettings) -> Path:
+    """Train, or resume, and return the path of the best checkpoint."""
+    rows = select(settings)
+    output = settings.output
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "settings.toml").write_text(to_toml(settings))
+    front_end = FrontEnd()
+    clips = {
+        split: load_clips([row for row in rows if row.split == split], front_end.sample_rate_hz, settings.labels)
+        for split in ("train", "validation")
+    }
+    lightning.seed_everything(settings.seed, workers=True)
+    task = StudentTask(
+        shape=asdict(StudentShape(front_end.mel_bands, len(settings.labels), settings.width, settings.context_blocks)),
+        labels=settings.labels,
+        front_end=front_end.model_dump(),
+        learning_rate=settings.learning_rate,
+        window_s=settings.window_s,
+        data={
+            "seed": settings.seed,
+            "validation_share": settings.validation_share,
+            "exclude_corpora": list(settings.exclude_corpora),
+            "corpora": _corpora(rows),
+        },
+    )
+    task.validation_clips = clips["validation"]
+    best = ModelCheckpoint(output, "best", monitor="validation/score", mode="max", enable_version_counter=False)
+    # A checkpoint that follows a figure is only written when the figure improves; resuming needs one of every epoch.
+    every_epoch = ModelCheckpoint(output, "last", enable_version_counter=False)
+    average = WeightAveraging(use_buffers=True, avg_fn=moving_average)
+    trainer = lightning.Trainer(
+        max_epochs=settings.epochs,
+        accelerator="auto",
+        callbacks=[best, every_epoch, average, TQDMProgressBar(refresh_rate=5)],
+        logger=CSVLogger(output, name="", version="log", flush_logs_every_n_steps=50),
+        gradient_clip_val=1.0,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        default_root_dir=output,
+    )
+    last = output / "last.ckpt"
+    trainer.fit(
+        task,
+        _loader(SceneMaker(clips["train"], front_end.sample_rate_hz, len(settings.labels)), settings),
+        DataLoader(TensorDataset(torch.zeros(1)), batch_size=1),
+        ckpt_path=last if last.is_file() else None,
+        weights_only=True,
+    )
+    _write_figures(output, best, trainer)
+    return Path(best.best_model_path)
+
+
+def _corpora(rows: list[Recording]) -> list[dict[str, object]]:
+    """Name, licences and number of recordings of each corpus, for the bundle's manifest and card."""
+    names = sorted({row.corpus for row in rows})
+    return [
+        {
+            "name": name,
+            "licences": sorted({row.licence for row in rows if row.corpus == name and row.licence}),
+            "recordings": sum(row.corpus == name for row in rows),
+        }
+        for name in names
+    ]
+
+
+def _loader(maker: SceneMaker, settings: TrainSettings) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
+    return DataLoader(
+        SceneDataset(maker, settings.window_s, settings.seed),
+        batch_size=SCENES_PER_BATCH,
+        sampler=EpochSampler(settings.scenes_per_epoch),
+        num_workers=settings.workers,
+        collate_fn=join_scenes,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(_worker: int) -> None:
+    """Leave the cores to the training process."""
+    torch.set_num_threads(1)
+
+
+def _write_figures(output: Path, best: ModelCheckpoint, trainer: lightning.Trainer) -> None:
+    shutil.copy(output / "log" / "metrics.csv", output / "metrics.csv")
+    plot_learning_curves(output / "metrics.csv", output / "learning_curves.png")
+    figures = {
+        "best_score": float(best.best_model_score or 0.0),
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+    }
+    (output / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def main() -> int:
+    """Run the program and return its exit status."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    torch.set_float32_matmul_precision("high")
+
+    def run(settings: TrainSettings) -> int:
+        best = train(settings)
+        print(f"best checkpoint: {best}\nnext: python -m quantize.export --checkpoint {best} --target cpu")
+        return 0
+
+    return run_program(TrainSettings, run, prog="python -m distill.train", description=__doc__ or "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

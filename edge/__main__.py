@@ -1,0 +1,140 @@
+"""The program on the device: ``python -m edge {run,replay,score,verify}``.
+
+Does: reads the command line, starts what it names, and turns a mistake of the user into one line on standard error and
+exit status 2. Does not: do the work. What a command needs is imported when that command runs, so that the others start
+fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge import __version__
+from edge.errors import UserError
+
+if TYPE_CHECKING:
+    from edge.config import Settings
+
+EXIT_USAGE = 2
+_EXIT_READER_GONE = 141
+"""What a shell reports for a program that SIGPIPE ended."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status of the program."""
+    started = time.monotonic()
+    try:
+        return _dispatch(list(sys.argv[1:] if arguments is None else arguments), started)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read standard output has left, as `head` does. Python must not complain of it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _EXIT_READER_GONE
+
+
+def _dispatch(arguments: list[str], started: float) -> int:
+    from edge.settings import Parser
+
+    parser = Parser(prog="python -m edge", description="Hears coughs and breaths and reports them over MQTT.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{run,replay,score,verify}")
+    for name, (summary, command) in _COMMANDS.items():
+        child = commands.add_parser(name, help=summary, description=summary)
+        if arguments[:1] == [name]:
+            return command(child, arguments[1:], started)
+    parser.parse_args(arguments)
+    return EXIT_USAGE
+
+
+def _read_settings(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[argparse.Namespace, Settings | None]:
+    """What was parsed, and the settings; no settings where printing them was all that was asked for."""
+    from edge.config import Settings
+    from edge.settings import SettingsReader, to_toml
+
+    reader = SettingsReader(parser, Settings)
+    parsed = parser.parse_args(arguments)
+    settings = reader.read(parsed)
+    if parsed.print_config:
+        print(to_toml(settings), end="")
+        return parsed, None
+    return parsed, settings
+
+
+def _run(parser: argparse.ArgumentParser, arguments: list[str], started: float) -> int:
+    _, settings = _read_settings(parser, arguments)
+    if settings is None:
+        return 0
+    from edge import daemon
+
+    return daemon.run(settings, started)
+
+
+def _replay(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="recording, in any format that libsndfile reads")
+    parser.add_argument("--start", metavar="TIME", help="UTC of every file's first sample, RFC 3339 (default: now)")
+    parsed, settings = _read_settings(parser, arguments)
+    if settings is None:
+        return 0
+    from edge.clock import parse_rfc3339
+
+    start = parse_rfc3339(parsed.start) if parsed.start else None
+    from edge.replay import replay
+
+    return replay(parsed.files, settings, start=start, output=sys.stdout)
+
+
+def _score(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
+    parser.add_argument("--reference", type=Path, required=True, metavar="FILE", help="tab-separated marks")
+    parser.add_argument("--events", type=Path, required=True, metavar="FILE", help="JSON lines, as replay writes them")
+    parser.add_argument("--label", default="cough", help="what is scored (default: cough)")
+    parser.add_argument("--tolerance_s", type=float, default=0.30, help="of an onset, in seconds (default: 0.30)")
+    parser.add_argument("--hours", type=float, help="analysed time (default: from the reference's recording_s)")
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+    parsed = parser.parse_args(arguments)
+    import json
+
+    from edge.scoring import score_files
+
+    report = score_files(
+        parsed.reference, parsed.events, tolerance_s=parsed.tolerance_s, label=parsed.label, hours=parsed.hours
+    )
+    print(json.dumps(report.to_dict(), ensure_ascii=False) if parsed.json else report.text())
+    return 0
+
+
+def _verify(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="bundle (default: the one that bundle.path names)")
+    parsed, settings = _read_settings(parser, arguments)
+    if settings is None:
+        return 0
+    from edge.pipeline import open_model
+
+    bundle = settings.bundle.model_copy(update={"path": parsed.folder}) if parsed.folder else settings.bundle
+    model = open_model(bundle)
+    manifest = model.bundle.manifest
+    labels = ", ".join(label.name for label in manifest.labels)
+    print(f"{model.bundle.path}: {model.name}, {manifest.precision}, hears {labels}")
+    print(f"hashes and trust hold; golden outputs agree on {model.backend.name} within {manifest.golden_tolerance:g}")
+    return 0
+
+
+_COMMANDS = {
+    "run": ("listen, and report events over MQTT", _run),
+    "replay": ("hear recordings again, and print their events as JSON lines", _replay),
+    "score": ("compare the events of replay with marked ones", _score),
+    "verify": ("check a bundle: hashes, trust and golden outputs on this machine", _verify),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Wall-clock time from the sample index.
+
+Does: turns an absolute sample index into UTC by way of one anchor, writes and reads RFC 3339, and asks the kernel
+whether its clock is synchronised. Does not: count samples, follow a drifting sample clock, or set any clock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from edge.errors import ConfigError
+
+_TIME_ERROR = 5
+"""What adjtimex(2) returns while no time source has set the clock."""
+
+_TIMEX_BYTES = 512
+"""Room for struct timex, which takes 208 bytes on 64-bit Linux and 128 on 32-bit."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """One instant that is known both as UTC and as a sample index."""
+
+    utc: datetime
+    """Zone-aware."""
+    sample_index: int
+    sample_rate_hz: int
+
+    def at(self, sample_index: int) -> datetime:
+        """UTC of an absolute sample index, to the microsecond and without cumulative rounding."""
+        samples = sample_index - self.sample_index
+        seconds, rest = divmod(samples, self.sample_rate_hz)
+        return self.utc + timedelta(seconds=seconds, microseconds=rest * 1_000_000 // self.sample_rate_hz)
+
+
+def utc_now() -> datetime:
+    """The present, zone-aware."""
+    return datetime.now(timezone.utc)
+
+
+def rfc3339(instant: datetime) -> str:
+    """A zone-aware instant as RFC 3339 in UTC with milliseconds, such as ``2026-11-23T22:38:22.123Z``."""
+    text = instant.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """The zone-aware instant that `text` names.
+
+    Raises:
+        ConfigError: it is not RFC 3339, or names no zone and so no instant.
+    """
+    try:
+        instant = datetime.fromisoformat(text.strip().replace("Z", "+00:00").replace("z", "+00:00"))
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is not a time; write it as 2026-11-23T22:38:22Z") from error
+    if instant.tzinfo is None:
+        raise ConfigError(f"{text!r} names no time zone; add Z for UTC or an offset such as +01:00")
+    return instant
+
+
+def is_synchronised() -> bool:
+    """Whether the kernel holds its clock to be set by a time source (NTP, PTP, GPS).
+
+    A kernel that does not say, or a container that may not ask, counts as not synchronised.
+    """
+    try:
+        state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    except (AttributeError, OSError):
+        return False
+    return 0 <= state < _TIME_ERROR

@@ -1,0 +1,138 @@
+"""What is done while a connection to the broker stands.
+
+Does: sends waiting messages oldest first, few at a time, deletes each once it is acknowledged, and keeps the retained
+status true. Does not: open, lose or reopen the connection (`edge.mqtt`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from edge.connection import Connection
+from edge.outbox import Outbox
+from edge.payloads import as_historical, to_bytes
+
+log = structlog.get_logger()
+
+_IN_FLIGHT = 20
+_STEP_S = 1.0
+_MAINTENANCE_S = 5.0
+_STATUS_S = 60.0
+_REFUSAL_PAUSE_S = 30.0
+
+
+class Delivery:
+    """Serves one connection; the thread that owns the connection calls."""
+
+    def __init__(
+        self, connection: Connection, outbox: Outbox, status_topic: str, status: Callable[[], dict[str, Any]]
+    ) -> None:
+        """Take up a connection that the broker has just accepted.
+
+        Messages that were in the outbox before now have waited through an outage or a restart: they are marked
+        historical.
+        """
+        self._connection = connection
+        self._outbox = outbox
+        self._status_topic = status_topic
+        self._status = status
+        self._last_historical = outbox.last_number
+        self._events: dict[int, str] = {}
+        """event_id of every event in flight, by the number that its acknowledgement will carry."""
+        self._status_message: int | None = None
+        self._said: tuple[str, str] | None = None
+        self._status_due = 0.0
+        self._maintenance_due = 0.0
+        self._events_due = 0.0
+        self._refusal_told = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits and nothing is in flight."""
+        return self._in_flight == 0 and self._outbox.depth == 0
+
+    def turn(self) -> None:
+        """Send what may be sent, then wait for the network, for new messages, or for a second at most.
+
+        Raises:
+            BrokerError: the connection has ended.
+            OutboxError: the outbox cannot be read.
+        """
+        now = time.monotonic()
+        if now >= self._maintenance_due:
+            self._maintenance_due = now + _MAINTENANCE_S
+            self._outbox.maintain()
+        self._send_status(now)
+        self._send_events(now)
+        self._connection.step(_STEP_S)
+        self._settle()
+
+    def take_leave(self, reason: str, timeout_s: float) -> None:
+        """Leave `offline` behind as status, and wait for the broker to have it.
+
+        A clean disconnect does not release the will, so this has to be said.
+
+        Raises:
+            BrokerError: the connection has ended, and the will says it instead.
+        """
+        farewell = to_bytes({**self._status(), "state": "offline", "reason": reason})
+        self._status_message = self._connection.send(self._status_topic, farewell, retain=True)
+        deadline = time.monotonic() + timeout_s
+        while self._status_message is not None and time.monotonic() < deadline:
+            self._connection.step(_STEP_S)
+            self._settle()
+
+    @property
+    def _in_flight(self) -> int:
+        return len(self._events) + (self._status_message is not None)
+
+    @property
+    def _free(self) -> int:
+        return min(_IN_FLIGHT, self._connection.receive_maximum) - self._in_flight
+
+    def _send_status(self, now: float) -> None:
+        """Say the status at once, whenever it changes, and every minute so that its times stay fresh."""
+        if self._status_message is not None or self._free < 1:
+            return
+        status = self._status()
+        summary = (status["state"], status["reason"])
+        if summary != self._said or now >= self._status_due:
+            self._said = summary
+            self._status_due = now + _STATUS_S
+            self._status_message = self._connection.send(self._status_topic, to_bytes(status), retain=True)
+
+    def _send_events(self, now: float) -> None:
+        if now < self._events_due or self._free < 1:
+            return
+        for row in self._outbox.pending(self._free, exclude=self._events.values()):
+            payload = as_historical(row.payload) if row.number <= self._last_historical else row.payload
+            self._events[self._connection.send(row.topic, payload)] = row.event_id
+
+    def _settle(self) -> None:
+        delivered: list[str] = []
+        for acknowledgement in self._connection.take_acknowledgements():
+            if acknowledgement.message == self._status_message:
+                self._status_message = None
+            event_id = self._events.pop(acknowledgement.message, None)
+            if acknowledgement.refusal:
+                self._hold_back(acknowledgement.refusal)
+            elif event_id is not None:
+                delivered.append(event_id)
+        if delivered:
+            self._outbox.delete(delivered)
+
+    def _hold_back(self, refusal: str) -> None:
+        """The broker took a message's number but not the message (a quota, no permission): keep it and ask later."""
+        self._events_due = time.monotonic() + _REFUSAL_PAUSE_S
+        if not self._refusal_told:
+            self._refusal_told = True
+            log.warning(
+                "broker_refused_message",
+                reason=refusal,
+                waiting=self._outbox.depth,
+                action=f"check the broker's permissions and quotas; trying again every {_REFUSAL_PAUSE_S:.0f} s",
+            )

@@ -1,0 +1,37 @@
+"""Logs on standard error: JSON lines for a machine, coloured text for a person at a terminal.
+
+Does: sets up structlog for the whole process. Does not: write files (journald keeps them) or touch standard output,
+which belongs to results.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+    from edge.config import LogSettings
+
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def configure(settings: LogSettings) -> None:
+    """Send every log line at or above the level to standard error."""
+    console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
+    processors: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if console:
+        processors += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    else:
+        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.level]),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )

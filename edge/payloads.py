@@ -1,0 +1,95 @@
+"""What the messages say: the JSON objects of the event and status topics.
+
+Does: builds them and turns them into bytes. Does not: send, store or time anything.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from edge.clock import Anchor, rfc3339
+from edge.events import Event
+
+EVENT_SCHEMA = 1
+"""Grows when a field of the event payload is removed or changes its meaning; a new field does not make it grow."""
+
+_SCORE_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where messages come from; the same in all messages of one run."""
+
+    boot_id: str
+    """UUID of this run of the program."""
+    version: str
+    """Version of this program."""
+    bundle: str
+    """Name and version of the bundle, as ``room-1.0.0``."""
+    source: str
+    """What is being heard, as ``file:ward.wav``."""
+
+
+def event_payload(
+    origin: Origin, event: Event, anchor: Anchor, *, event_id: str, seq: int, clock_synchronised: bool
+) -> dict[str, Any]:
+    """One detected event.
+
+    Args:
+        origin: this run.
+        event: what was found, in sample indices.
+        anchor: makes UTC of them.
+        event_id: UUIDv7; the same in every copy, so that a consumer drops repeats.
+        seq: counts the events of this run from 0; a hole is a lost event.
+        clock_synchronised: whether a time source had set the clock when the event was found.
+    """
+    return {
+        "schema": EVENT_SCHEMA,
+        "event_id": event_id,
+        "boot_id": origin.boot_id,
+        "seq": seq,
+        "label": event.label,
+        "onset": rfc3339(anchor.at(event.onset)),
+        "offset": rfc3339(anchor.at(event.offset)),
+        "duration_s": round((event.offset - event.onset) / anchor.sample_rate_hz, 3),
+        "score": round(event.score, _SCORE_DIGITS),
+        "source": origin.source,
+        "bundle": origin.bundle,
+        "clock": "synced" if clock_synchronised else "unsynced",
+        "historical": False,
+    }
+
+
+def as_historical(payload: bytes) -> bytes:
+    """An event payload with `historical` set: it reaches the broker late and must not set off an alarm now."""
+    return to_bytes({**json.loads(payload), "historical": True})
+
+
+def status_payload(
+    origin: Origin,
+    *,
+    state: Literal["online", "degraded", "offline"],
+    reason: str,
+    last_audio_at: datetime | None,
+    last_inference_at: datetime | None,
+    outbox_depth: int | None,
+) -> dict[str, Any]:
+    """How the device is; times and depth are None where they are not known, as in the will."""
+    return {
+        "state": state,
+        "reason": reason,
+        "boot_id": origin.boot_id,
+        "version": origin.version,
+        "bundle": origin.bundle,
+        "last_audio_at": rfc3339(last_audio_at) if last_audio_at else None,
+        "last_inference_at": rfc3339(last_inference_at) if last_inference_at else None,
+        "outbox_depth": outbox_depth,
+    }
+
+
+def to_bytes(payload: dict[str, Any]) -> bytes:
+    """Compact UTF-8 JSON."""
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

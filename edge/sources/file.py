@@ -1,0 +1,132 @@
+"""A sound file as a source: everything libsndfile reads (WAV, FLAC, Ogg, MP3, ...), fast or in real time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import soundfile
+import structlog
+from numpy.typing import NDArray
+
+from edge.errors import AudioError
+from edge.sources.base import Block
+
+_log = structlog.get_logger(__name__)
+
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 384_000
+# Full scale is 1. Integers that were stored as floats reach 2**31; anything beyond is damage and would overflow the
+# power spectrum.
+LARGEST_SAMPLE = 2.0**31
+
+
+class FileSource:
+    """One file from start to end. Owns the file handle."""
+
+    def __init__(self, path: Path | str, *, pace: Literal["realtime", "fast"] = "fast", block_s: float = 0.5) -> None:
+        """Open the file. Raises AudioError when it is missing, empty, not audio or out of the supported rates.
+
+        pace: `realtime` yields a block when its last sample would have been recorded.
+        """
+        self._path = Path(path)
+        self._pace = pace
+        self._file = _open(self._path)
+        self.name = f"file:{self._path.name}"
+        self.sample_rate_hz: int = self._file.samplerate
+        self.channels: int = self._file.channels
+        self.duration_s: float = self._file.frames / self.sample_rate_hz
+        self._block_frames = max(1, round(block_s * self.sample_rate_hz))
+        self._closed = threading.Event()
+        self._lock = threading.Lock()  # libsndfile must not close under a read in another thread
+
+    def blocks(self) -> Iterator[Block]:
+        """Blocks of `block_s`. AudioError, with file and second, at a sample that is no number or data that is damaged.
+
+        What lies before the fault is yielded first.
+        """
+        begun = time.monotonic()
+        position = 0
+        while len(samples := self._read(position)):
+            bad = _first_bad(samples)
+            good = samples if bad is None else samples[:bad]
+            good.flags.writeable = False
+            if self._pace == "realtime":
+                due = begun + (position + len(good)) / self.sample_rate_hz
+                if self._closed.wait(max(0.0, due - time.monotonic())):
+                    return
+            if len(good):
+                yield Block(position, good)
+            position += len(good)
+            if bad is not None:
+                value = samples[bad][~_usable(samples[bad])][0]
+                raise AudioError(f"{self._path}: the sample at {self._second(position)} is {value:g}: repair the file")
+        if not self._closed.is_set() and position < round(self.duration_s * self.sample_rate_hz):
+            _log.warning(
+                "file ends early", path=str(self._path), header_s=self.duration_s, read_s=self._second(position)
+            )
+
+    def close(self) -> None:
+        """Close the file and end a running `blocks`."""
+        self._closed.set()
+        with self._lock:
+            self._file.close()
+
+    def _read(self, position: int) -> NDArray[np.float32]:
+        with self._lock:
+            if self._closed.is_set():
+                return np.empty((0, self.channels), np.float32)
+            try:
+                samples: NDArray[np.float32] = self._file.read(self._block_frames, dtype="float32", always_2d=True)
+            except (soundfile.LibsndfileError, OSError) as error:
+                raise AudioError(f"{self._path}: unreadable after {self._second(position)}: {_line(error)}") from error
+        return samples
+
+    def _second(self, position: int) -> str:
+        return f"{position / self.sample_rate_hz:.3f} s"
+
+
+def _open(path: Path) -> soundfile.SoundFile:
+    try:
+        if path.is_dir():
+            raise AudioError(f"{path}: a folder, not a sound file")
+        if path.stat().st_size == 0:
+            raise AudioError(f"{path}: the file is empty (0 bytes)")
+        with path.open("rb"):
+            pass  # libsndfile tells a missing permission as "System error."
+        file = soundfile.SoundFile(path)
+    except FileNotFoundError as error:
+        raise AudioError(f"{path}: no such file") from error
+    except soundfile.LibsndfileError as error:
+        hint = "convert it to WAV or FLAC, for example with ffmpeg"
+        raise AudioError(f"{path}: not a sound file that can be read ({_line(error)}): {hint}") from error
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be opened: {error.strerror}") from error
+    problem = ""
+    if not LOWEST_RATE_HZ <= file.samplerate <= HIGHEST_RATE_HZ:
+        problem = f"{file.samplerate} Hz is outside the supported {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
+    elif file.frames == 0:
+        problem = "the file holds no sound (a header and 0 samples)"
+    if problem:
+        file.close()
+        raise AudioError(f"{path}: {problem}")
+    return file
+
+
+def _usable(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return np.abs(samples) <= LARGEST_SAMPLE  # False for NaN
+
+
+def _first_bad(samples: NDArray[np.float32]) -> int | None:
+    """The first frame with an unusable sample in any channel."""
+    if np.abs(samples).max() <= LARGEST_SAMPLE:  # the maximum of anything with a NaN is NaN
+        return None
+    return int(np.argmin(_usable(samples).all(axis=1)))
+
+
+def _line(error: Exception) -> str:
+    text = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    return str(text).strip().rstrip(".")

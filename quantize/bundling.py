@@ -1,0 +1,121 @@
+"""The bundle's folder: what goes into it, the proof that a device can use it, and the swap with an older one.
+
+The graphs come from `quantize.graph` and `quantize.calibration`; this decides under which names and properties.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from distill.frontend import OPSET, export_frontend
+from distill.student import FRAMES_PER_STEP
+from edge.backends.onnxruntime import OnnxRuntimeBackend
+from edge.bundle import Bundle, Label, Manifest, OperatingPoint, check_golden, load_bundle
+from edge.errors import BundleError
+from quantize.calibration import CalibrationSet, quantise
+from quantize.checkpoint import Checkpoint
+from quantize.errors import ExportError, GateError
+from quantize.graph import add_metadata, export_encoder
+
+HOP_S = 0.5
+"""Each moment is then seen by four windows of two seconds."""
+
+NEVER = OperatingPoint(on=1, off=1, minimum_duration_s=0, merge_gap_s=0, refractory_s=0, split_depth=0)
+"""Stands in a draft until the operating points are chosen."""
+
+
+def draft_manifest(name: str, version: str, checkpoint: Checkpoint) -> Manifest:
+    """What the checkpoint alone says; precision, operating points, metrics and hashes come later."""
+    front_end = checkpoint.front_end
+    return Manifest(
+        name=name,
+        version=version,
+        created=checkpoint.created,
+        front_end=front_end,
+        window_s=checkpoint.window_s,
+        hop_s=HOP_S,
+        step_s=FRAMES_PER_STEP * front_end.hop_samples / front_end.sample_rate_hz,
+        embedding_size=checkpoint.student.shape.embedding_size,
+        labels=tuple(Label(name=label, operating_point=NEVER) for label in checkpoint.labels),
+        precision="float32",
+        corpora=checkpoint.corpora,
+        golden_tolerance=1.0,
+    )
+
+
+def write_float32(bundle: Bundle, checkpoint: Checkpoint) -> None:
+    """Write front-end and float32 encoder into the draft bundle's new folder."""
+    bundle.path.mkdir()
+    export_frontend(bundle.frontend_path, checkpoint.front_end, checkpoint.window_samples)
+    export_encoder(checkpoint, bundle.encoder_path, _properties(bundle.manifest, checkpoint) | {"precision": "float32"})
+
+
+def write_int8(bundle: Bundle, float32: Bundle, calibration: CalibrationSet) -> None:
+    """Write the same front-end and the INT8 form of the encoder into the draft bundle's new folder."""
+    bundle.path.mkdir()
+    shutil.copyfile(float32.frontend_path, bundle.frontend_path)
+    quantise(float32.encoder_path, bundle.encoder_path, calibration.windows, bundle.manifest.front_end)
+    add_metadata(
+        bundle.encoder_path,
+        {
+            "precision": "int8: static QDQ, uint8 activations, 7-bit weights per channel, minimum and maximum",
+            "calibration_windows": str(len(calibration.windows)),
+            "calibration_index_sha256": calibration.index_sha256,
+        },
+    )
+
+
+def prove(folder: Path) -> None:
+    """Open the bundle as a device does and run its golden vectors.
+
+    Raises:
+        GateError: what the device would say.
+    """
+    try:
+        bundle = load_bundle(folder, allow_unsigned=True)
+        check_golden(bundle, OnnxRuntimeBackend(bundle))
+    except BundleError as error:
+        raise GateError(str(error)) from error
+
+
+def refuse_foreign(output: Path) -> None:
+    """Refuse to write where something else than a bundle lies.
+
+    Raises:
+        ExportError: the output is a file, or a folder that holds files but no manifest.
+    """
+    if output.exists() and not output.is_dir():
+        raise ExportError(f"{output}: is a file; name a folder for the bundle")
+    if output.is_dir() and any(output.iterdir()) and not (output / "manifest.json").is_file():
+        raise ExportError(f"{output}: holds files but no bundle, and would be replaced; name another folder")
+
+
+def replace(new: Path, output: Path, aside: Path) -> None:
+    """Put a folder in the place of another by renaming, so that no mixture of both is ever seen.
+
+    All three lie on one file system. The old folder goes to `aside`, and comes back if the new one cannot be moved.
+    """
+    if output.exists():
+        output.rename(aside)
+    try:
+        new.rename(output)
+    except OSError:
+        if aside.exists():
+            aside.rename(output)
+        raise
+
+
+def _properties(manifest: Manifest, checkpoint: Checkpoint) -> dict[str, str]:
+    """What somebody who finds the encoder without its bundle needs in order to use it."""
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "labels": json.dumps([label.name for label in manifest.labels]),
+        "front_end": json.dumps(manifest.front_end.model_dump(), sort_keys=True),
+        "window_s": f"{manifest.window_s:g}",
+        "step_s": f"{manifest.step_s:g}",
+        "opset": str(OPSET),
+        "checkpoint_sha256": checkpoint.sha256,
+    }

@@ -1,0 +1,174 @@
+"""The model card: what a bundle is for, what it is not, and every figure that was measured, as Markdown.
+
+Written from results alone, so the same results give the same bytes. Speed is not on it: it belongs to a machine.
+"""
+
+from __future__ import annotations
+
+from edge.scoring import Report
+from quantize.corpora import NOTES
+from quantize.operating_points import Choice
+from quantize.results import TITLES, Results
+
+FEW_CLIPS = 50
+"""Below so many clips with a label, its figures are called weak."""
+
+
+def card(results: Results) -> str:
+    """Write the card."""
+    sections = [_purpose(results), _training(results), _accuracy(results), _events(results)]
+    sections += [_operating_points(results), _precision(results), _limitations(results)]
+    return "\n\n".join(sections) + "\n"
+
+
+def _purpose(results: Results) -> str:
+    manifest = results.manifest
+    labels = ", ".join(label.name for label in manifest.labels)
+    return f"""# {manifest.name} {manifest.version}
+
+Detects {labels} in airborne sound: {manifest.front_end.sample_rate_hz} Hz mono in windows of {manifest.window_s:g} s,
+a score for each label every {1000 * manifest.step_s:.0f} ms, times of events from the scores. Meant for counting such
+sounds in a room over time, by microphone, on a small computer.
+
+**Not a medical device.** It does not diagnose, it does not tell people apart, and a count of coughs is no statement
+about anybody's health. It must not be relied on for the care of a patient."""
+
+
+def _training(results: Results) -> str:
+    rows = [
+        f"| {corpus.name} | {corpus.recordings} | {corpus.licence} | {corpus.source} |"
+        for corpus in results.manifest.corpora
+    ]
+    notes = [f"- {NOTES[corpus.name]}" for corpus in results.manifest.corpora if corpus.name in NOTES]
+    counts = results.recordings
+    return "\n".join(
+        [
+            "## Training data",
+            "",
+            "| corpus | recordings | licence | source |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            *notes,
+            "" if notes else "No corpus asks for more to be said.",
+            f"Recordings are split by person, or by source where persons are not known: {counts['train']} to train on, "
+            f"{counts['validation']} to validate, {counts['test']} to test. Operating points were chosen on the "
+            "validation split; the test split set nothing but gave the figures below.",
+            "",
+            f"Checkpoint: SHA-256 `{results.checkpoint.sha256}`, {results.manifest.created}.",
+        ]
+    )
+
+
+def _accuracy(results: Results) -> str:
+    shipped = results.candidates[results.verdict.precision]
+    rows = [
+        f"| {label.label} | {label.positives} | {label.negatives} | {label.auroc} | "
+        f"{label.drop.value:+.4f} [{label.drop.low:+.4f}, {label.drop.high:+.4f}] |"
+        for label in shipped.accuracy
+    ]
+    return "\n".join(
+        [
+            "## Clips of the test split",
+            "",
+            "A clip's score is the highest of its track. Clips of which it is not known whether they hold the label "
+            "are left out. 95 % intervals by bootstrap over people.",
+            "",
+            "| label | with | without | AUROC | below the checkpoint |",
+            "|---|---|---|---|---|",
+            *rows,
+        ]
+    )
+
+
+def _events(results: Results) -> str:
+    lines = ["## Events of the test split", ""]
+    if not results.events:
+        return "\n".join([*lines, "No label has recordings with hand-marked times in the test split."])
+    for label, report in results.events.items():
+        lines += [
+            f"**{label}**, onsets matched one to one within {report.tolerance_s:.2f} s:",
+            "",
+            _event_rows(report),
+            "",
+        ]
+    return "\n".join(lines).rstrip()
+
+
+def _event_rows(report: Report) -> str:
+    counts = report.counts
+    rows = []
+    for measure, title in (("sensitivity", "sensitivity"), ("ppv", "PPV"), ("f1", "F1")):
+        bounds = next((f" [{i.low:.3f}, {i.high:.3f}]" for name, i in report.intervals.items() if name == measure), "")
+        value = {"sensitivity": counts.sensitivity, "ppv": counts.ppv, "f1": counts.f1}[measure]
+        rows.append(f"| {title} | {value:.3f}{bounds} |")
+    rows.append(
+        f"| false positives | {report.fp_with_events} in recordings with events, {report.fp_without_events} in others |"
+    )
+    return "\n".join(["| measure | value |", "|---|---|", f"| marked events | {counts.reference} |", *rows])
+
+
+def _operating_points(results: Results) -> str:
+    head = (
+        "| label | on | off | minimum, s | merge gap, s | refractory, s | split depth |\n|---|---|---|---|---|---|---|"
+    )
+    points = [(choice.label, choice.point) for choice in results.choices]
+    rows = [
+        f"| {label} | {point.on:g} | {point.off:g} | {point.minimum_duration_s:g} | {point.merge_gap_s:g} | "
+        f"{point.refractory_s:g} | {point.split_depth:g} |"
+        for label, point in points
+    ]
+    curves = [_curve(choice) for choice in results.choices]
+    return "\n\n".join(["## Operating points", "\n".join([head, *rows]), *curves])
+
+
+def _curve(choice: Choice) -> str:
+    head = "| " + " | ".join(choice.columns) + " |\n|" + "---|" * len(choice.columns)
+    rows = []
+    for row in choice.curve:
+        mark = "**" if row[0] == choice.point.on else ""
+        rows.append("| " + " | ".join(f"{mark}{value:.3f}{mark}" for value in row) + " |")
+    title = f"### {choice.label} on the validation split: {choice.criterion} {choice.value:.3f}"
+    return "\n".join([title, "", head, *rows])
+
+
+def _precision(results: Results) -> str:
+    int8, error = results.candidates["int8"], results.output_error
+    drops = ", ".join(f"{label.label} {label.drop.value:+.4f}" for label in int8.accuracy)
+    return f"""## Precision
+
+The encoder is {TITLES[results.verdict.precision]}. {results.verdict.reason}.
+
+INT8 (static Q/DQ, uint8 activations, seven-bit weights per channel; first and last convolutions float) was calibrated
+on {results.calibration.windows} windows of the training split, drawn in turn from {results.calibration.strata} pairs of
+corpus and event (index SHA-256 `{results.calibration.index_sha256}`).
+Against float32, over {error.windows} test windows: scores differ by at most {error.max_score:.3f}, embeddings have
+cosine {error.cosine_mean:.4f} (least {error.cosine_min:.4f}) and SQNR {error.sqnr_db:.1f} dB.
+AUROC below the checkpoint's: {drops}. The front-end is always float32."""
+
+
+def _limitations(results: Results) -> str:
+    shipped = results.candidates[results.verdict.precision]
+    weak = [
+        f"- {label.label}: only {label.positives} test clips hold it, so its figures are weak."
+        for label in shipped.accuracy
+        if label.positives < FEW_CLIPS
+    ]
+    unmarked = [choice.label for choice in results.choices if choice.label not in results.events]
+    if unmarked:
+        weak.append(
+            f"- {', '.join(unmarked)}: no recording has marked times, so onsets and counts were not measured, only "
+            "whether a clip holds the sound; durations are those of typical sounds."
+        )
+    return "\n".join(
+        [
+            "## Limitations",
+            "",
+            *weak,
+            "- Most recordings were made by phone, close by and on request. Distant, muffled and involuntary sounds "
+            "are known from simulation only.",
+            "- Where a corpus names no people, two recordings may be of one person, and intervals are then too narrow.",
+            "- Sneezes, laughter, snoring and throat-clearing are in few recordings; expect some to count as coughs.",
+            "- False positives an hour depend on the room. Measure them in yours before relying on counts.",
+        ]
+    )

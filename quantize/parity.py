@@ -1,0 +1,138 @@
+"""What quantising costs: clip scores and outputs of each candidate against the checkpoint, on the device's pipeline.
+
+A clip's score for a label is the highest of its fused track, as the device computes it. AUROC is over the clips of
+which it is known whether they hold the label; intervals resample groups (persons), paired where two are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from align.statistics import Interval, auroc, bootstrap
+from edge.analysis import Analyzer
+from edge.backends.base import Backend
+from edge.bundle import Bundle
+from edge.track import TrackChunk
+from quantize.recordings import LabelledClip
+
+Track = NDArray[np.float32]
+"""(frames, labels), one frame each front-end hop."""
+
+
+@dataclass(frozen=True)
+class LabelAccuracy:
+    """How well one label's clips are told from the others."""
+
+    label: str
+    positives: int
+    negatives: int
+    auroc: Interval
+    drop: Interval
+    """AUROC of the checkpoint less this one's, paired."""
+
+
+@dataclass(frozen=True)
+class OutputError:
+    """How far INT8 outputs are from float32 ones over a set of windows."""
+
+    windows: int
+    max_score: float
+    """Largest absolute difference of a score."""
+    max_embedding: float
+    cosine_mean: float
+    """Of the embeddings, as is the next."""
+    cosine_min: float
+    sqnr_db: float
+    """Signal to quantisation noise of the embeddings."""
+
+
+def score_track(bundle: Bundle, backend: Backend, samples: NDArray[np.float32]) -> Track:
+    """Run a whole recording at the bundle's rate through the device's pipeline and return its fused scores."""
+    chunks: list[TrackChunk] = []
+    analyzer = Analyzer(bundle, backend, input_rate_hz=bundle.manifest.front_end.sample_rate_hz, channels=1)
+    analyzer.on_scores = chunks.append
+    analyzer.push(samples[:, np.newaxis])
+    analyzer.flush()
+    return np.concatenate([chunk.scores for chunk in chunks])
+
+
+def score_tracks(bundle: Bundle, backend: Backend, clips: Sequence[LabelledClip], title: str) -> list[Track]:
+    """Tracks of many recordings, with a progress bar."""
+    return [score_track(bundle, backend, clip.samples) for clip in tqdm(clips, desc=title, unit="clip", leave=False)]
+
+
+def accuracy(
+    labels: Sequence[str],
+    clips: Sequence[LabelledClip],
+    tracks: Sequence[Track],
+    reference: Sequence[Track],
+    *,
+    rounds: int,
+) -> list[LabelAccuracy]:
+    """AUROC of each label over clips, and the drop from the tracks of the checkpoint (`reference`).
+
+    Args:
+        labels: in the order of the tracks' columns.
+        clips: with both answers for every label among them.
+        tracks: of the candidate, in the order of the clips.
+        reference: of the checkpoint.
+        rounds: resamples of each interval.
+    """
+    peaks = np.stack([track.max(axis=0) for track in tracks])
+    peaks_before = np.stack([track.max(axis=0) for track in reference])
+    found = []
+    for column, label in enumerate(labels):
+        rows = [row for row, clip in enumerate(clips) if clip.holds[column] is not None]
+        truth = np.array([bool(clips[row].holds[column]) for row in rows])
+        groups = [clips[row].recording.group for row in rows]
+        after, before = peaks[rows, column], peaks_before[rows, column]
+        found.append(
+            LabelAccuracy(
+                label,
+                int(truth.sum()),
+                int((~truth).sum()),
+                *_intervals(truth, after, before, groups, rounds),
+            )
+        )
+    return found
+
+
+def _intervals(
+    truth: NDArray[np.bool_],
+    after: NDArray[np.float32],
+    before: NDArray[np.float32],
+    groups: Sequence[str],
+    rounds: int,
+) -> tuple[Interval, Interval]:
+    """AUROC with its interval, and the paired drop with its own."""
+
+    def drop(rows: NDArray[np.int64]) -> float:
+        return auroc(truth[rows], before[rows]) - auroc(truth[rows], after[rows])
+
+    value = bootstrap(lambda rows: auroc(truth[rows], after[rows]), groups, rounds=rounds)
+    if np.array_equal(after, before):
+        return value, Interval(0.0, 0.0, 0.0)
+    return value, bootstrap(drop, groups, rounds=rounds)
+
+
+def output_error(reference: Backend, candidate: Backend, windows: NDArray[np.float32]) -> OutputError:
+    """Compare two backends on windows (n, window_samples)."""
+    pairs = [(reference.infer(window), candidate.infer(window)) for window in windows]
+    expected = np.stack([before.embedding for before, _ in pairs]).astype(np.float64)
+    actual = np.stack([after.embedding for _, after in pairs]).astype(np.float64)
+    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
+    cosine = (expected * actual).sum(axis=1) / np.maximum(norms, 1e-12)
+    noise = float(np.square(expected - actual).sum())
+    return OutputError(
+        windows=len(windows),
+        max_score=float(max(np.abs(before.scores - after.scores).max() for before, after in pairs)),
+        max_embedding=float(np.abs(expected - actual).max()),
+        cosine_mean=float(cosine.mean()),
+        cosine_min=float(cosine.min()),
+        sqnr_db=float(10.0 * np.log10(np.square(expected).sum() / max(noise, 1e-20))),
+    )

@@ -1,0 +1,54 @@
+"""The student's shape, size and operators."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from distill.student import ConvBlock, Residual, Scorer, Student, StudentShape
+
+
+@pytest.mark.parametrize("frames", [198, 398, 200, 37])
+def test_one_step_every_four_frames(frames: int) -> None:
+    embedding, scores = Scorer(Student(StudentShape(width=16))).eval()(torch.randn(2, 64, frames))
+    assert embedding.shape == (2, 128)
+    assert scores.shape == (2, -(-frames // 4), 3)
+    assert ((scores >= 0) & (scores <= 1)).all()
+
+
+def test_default_student_is_under_a_million_parameters() -> None:
+    assert sum(parameter.numel() for parameter in Student(StudentShape(context_blocks=4)).parameters()) < 1_000_000
+
+
+def test_only_operators_that_run_in_int8() -> None:
+    allowed = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Dropout, nn.Sequential, Residual, ConvBlock, Student)
+    assert all(isinstance(module, allowed) for module in Student(StudentShape()).modules())
+
+
+def test_every_convolution_but_the_outermost_has_channels_in_sixteens() -> None:
+    widths = [
+        (module.in_channels, module.out_channels)
+        for module in Student(StudentShape()).modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    odd = [pair for pair in widths if pair[0] % 16 or pair[1] % 16]
+    assert odd == [(1, 16), (128, 3)]
+
+
+@pytest.mark.parametrize("shape", [{"width": 24}, {"mel_bands": 60}])
+def test_shapes_that_int8_cannot_use_are_refused(shape: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="multiples of 16"):
+        StudentShape(**shape)
+
+
+def test_a_sound_changes_the_steps_around_it_only() -> None:
+    student = Student(StudentShape(width=16, context_blocks=3)).eval()
+    quiet = torch.full((1, 64, 398), -10.0)
+    loud = quiet.clone()
+    loud[:, :, 200:204] = 0.0
+    with torch.no_grad():
+        change = (student(loud)[1] - student(quiet)[1]).abs().amax(dim=(0, 2))
+    assert change[50] > 0
+    assert change[:35].max() == 0
+    assert change[65:].max() == 0

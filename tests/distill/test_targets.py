@@ -1,0 +1,82 @@
+"""What training is told about each moment of a recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from align.corpora import Recording
+from distill.targets import ABSENT, PRESENT, UNKNOWN, annotate, to_steps
+
+RATE = 16000
+LABELS = ("cough", "breath", "speech")
+
+
+def recording(event: str, *times: tuple[float, float]) -> Recording:
+    return Recording(Path("a.wav"), "home", "ann", "train", "airborne", event, times)
+
+
+def sound(*levels_db: tuple[float, float]) -> np.ndarray:
+    """Noise in stretches of (seconds, dB)."""
+    rng = np.random.default_rng(0)
+    return np.concatenate([rng.standard_normal(round(s * RATE)) * 10 ** (db / 20) for s, db in levels_db]).astype(
+        np.float32
+    )
+
+
+def test_marked_cough_is_present_from_onset_to_offset_and_absent_elsewhere() -> None:
+    targets = annotate(recording("cough", (0.5, 0.9)), sound((2, -30)), RATE, LABELS)
+    assert targets.shape == (200, 3)
+    assert (targets[50:90, 0] == PRESENT).all()
+    assert (np.delete(targets[:, 0], np.s_[50:90]) == ABSENT).all()
+
+
+def test_coughs_without_a_pause_get_a_valley_between_them() -> None:
+    targets = annotate(recording("cough", (0.5, 0.9), (0.9, 1.3)), sound((2, -30)), RATE, LABELS)
+    assert (targets[82:90, 0] == ABSENT).all()
+    assert (targets[90:130, 0] == PRESENT).all()
+
+
+def test_short_cough_before_another_keeps_its_beginning() -> None:
+    targets = annotate(recording("cough", (0.5, 0.6), (0.61, 0.9)), sound((2, -30)), RATE, LABELS)
+    assert (targets[50:61, 0] == PRESENT).all()
+
+
+def test_unmarked_clip_is_present_where_loud_absent_where_quiet_unknown_between() -> None:
+    targets = annotate(recording("cough"), sound((1, -10), (1, -30), (1, -80)), RATE, LABELS)
+    assert (targets[5:95, 0] == PRESENT).all()
+    assert (targets[105:195, 0] == UNKNOWN).all()
+    assert (targets[205:295, 0] == ABSENT).all()
+
+
+def test_breath_clip_is_never_called_absent_of_breath() -> None:
+    targets = annotate(recording("breath"), sound((1, -40), (1, -60)), RATE, LABELS)
+    assert (targets[10:90, 1] == PRESENT).mean() > 0.7
+    assert not (targets[:, 1] == ABSENT).any()
+    assert (targets[:, 0] == ABSENT).all()
+
+
+def test_other_sounds_hold_no_label() -> None:
+    assert (annotate(recording("dog"), sound((1, -20)), RATE, LABELS) == ABSENT).all()
+
+
+def test_nothing_is_taught_of_what_may_hide_in_a_sound() -> None:
+    targets = annotate(recording("non_cough"), sound((1, -20)), RATE, LABELS)
+    assert (targets[:, 0] == ABSENT).all()
+    assert (targets[:, 1:] == UNKNOWN).all()
+
+
+def test_breath_before_a_cough_is_left_open() -> None:
+    targets = annotate(recording("cough", (0.5, 0.9)), sound((2, -30)), RATE, LABELS)
+    assert (targets[:50, 1] == UNKNOWN).all()
+    assert (targets[50:90, 1] == ABSENT).all()
+
+
+def test_silent_clip_is_no_error() -> None:
+    assert annotate(recording("cough"), np.zeros(1600, dtype=np.float32), RATE, LABELS).shape == (10, 3)
+
+
+def test_steps_follow_the_majority() -> None:
+    frames = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [-1, -1, 0, 0], [-1, 0, 0, 0], [1, 1, -1, -1]], dtype=np.int8)
+    assert to_steps(frames.reshape(-1, 1), 4).ravel().tolist() == [PRESENT, ABSENT, UNKNOWN, ABSENT, PRESENT]

@@ -1,0 +1,114 @@
+"""The training program: what it writes, that it resumes, and how it answers wrong input."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from align.corpora import CorpusError
+from distill.config import TrainSettings
+from distill.train import select, train
+
+ROOT = Path(__file__).parents[2]
+TINY = {"width": 16, "context_blocks": 1, "scenes_per_epoch": 16, "workers": 0, "validation_share": 0.3}
+
+
+def settings(table: Path, output: Path, **changes: object) -> TrainSettings:
+    return TrainSettings.model_validate({"recordings": table, "output": output, "epochs": 2, **TINY, **changes})
+
+
+def run(*flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "distill.train", *flags]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def epochs_seen(metrics: Path) -> list[int]:
+    with metrics.open() as stream:
+        return sorted({int(row["epoch"]) for row in csv.DictReader(stream)})
+
+
+@pytest.mark.slow
+def test_training_leaves_all_that_the_next_stage_and_a_reader_need(tiny_corpus: Path, tmp_path: Path) -> None:
+    best = train(settings(tiny_corpus, tmp_path))
+    checkpoint = torch.load(best, weights_only=True)
+    assert checkpoint["hyper_parameters"]["labels"] == ("cough", "breath", "speech")
+    assert checkpoint["hyper_parameters"]["data"]["corpora"][0]["licences"] == ["CC0-1.0"]
+    assert (tmp_path / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "settings.toml").is_file()
+    assert "validation/score" in (tmp_path / "metrics.csv").read_text()
+
+
+@pytest.mark.slow
+def test_same_seed_gives_the_same_weights(tiny_corpus: Path, tmp_path: Path) -> None:
+    first, second = (train(settings(tiny_corpus, tmp_path / name, epochs=1)) for name in "ab")
+    weights = [torch.load(path, weights_only=True)["state_dict"] for path in (first, second)]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+@pytest.mark.slow
+def test_killed_training_goes_on_where_it_was(tiny_corpus: Path, tmp_path: Path) -> None:
+    flags = [f"--recordings={tiny_corpus}", f"--output={tmp_path}", "--epochs=4"]
+    flags += [f"--{name}={value}" for name, value in TINY.items()]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "distill.train", *flags],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "last.ckpt").is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    resumed_after = torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"]
+    assert resumed_after < 3
+    finished = run(*flags)
+    assert finished.returncode == 0, finished.stderr
+    assert "next: python -m quantize.export" in finished.stdout
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 3
+    assert epochs_seen(tmp_path / "metrics.csv") == [0, 1, 2, 3]
+
+
+def test_excluded_corpus_is_neither_trained_nor_validated_on(tiny_corpus: Path, tmp_path: Path) -> None:
+    table = tmp_path / "recordings.csv"
+    text = tiny_corpus.read_text().replace("cough-0.flac,tiny", "cough-0.flac,other")
+    table.write_text("\n".join(f"{tiny_corpus.parent}/{line}" if "flac" in line else line for line in text.split("\n")))
+    rows = select(settings(table, tmp_path, exclude_corpora=("other",)))
+    assert rows
+    assert all(row.corpus == "tiny" and row.split != "test" for row in rows)
+
+
+def test_unknown_corpus_to_exclude_is_refused(tiny_corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no corpus coughsegg to exclude"):
+        select(settings(tiny_corpus, tmp_path, exclude_corpora=("coughsegg",)))
+
+
+def test_label_that_nobody_recorded_is_refused(tiny_corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no train recording has the event wheeze"):
+        select(settings(tiny_corpus, tmp_path, labels=("cough", "wheeze")))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--recordings=gone.csv", "--output=x"], "gone.csv: no such file"),
+        (["--recordings=a.csv", "--output=x", "--width=20"], "width"),
+        (["--config=gone.toml"], "gone.toml"),
+        (["--recordings=a.csv", "--output=x", "--epoch=3"], "--epoch"),
+    ],
+)
+def test_wrong_input_gives_one_line_and_status_2(flags: list[str], message: str) -> None:
+    finished = run(*flags)
+    assert finished.returncode == 2
+    assert finished.stdout == ""
+    assert finished.stderr.count("\n") == 1
+    assert message in finished.stderr

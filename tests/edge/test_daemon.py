@@ -1,0 +1,155 @@
+"""The daemon as a user runs it: a process, a broker, a subscriber."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from tests.brokers import Broker, Subscriber, eventually, free_port, mosquitto, retained
+from tests.programs import BASE, Daemon
+
+Sounds = Callable[..., NDArray[np.float32]]
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with mosquitto(tmp_path / "broker") as broker:
+        yield broker
+
+
+@pytest.mark.broker
+def test_file_is_heard_delivered_and_left_with_status_offline(
+    tiny_bundle_path: Path, tmp_path: Path, broker: Broker, sounds: Sounds
+) -> None:
+    ward = tmp_path / "ward.wav"
+    soundfile.write(ward, sounds(16_000, 8.0, coughs=[1.0, 4.5], breaths=[6.0]), 16_000)
+    file = ("--source.kind", "file", "--source.path", str(ward), "--source.pace", "fast")
+    before = datetime.now(timezone.utc)
+    with Subscriber(broker.port) as subscriber:
+        with Daemon(tiny_bundle_path, tmp_path, broker.port, *file) as daemon:
+            assert daemon.finish() == 0, daemon.errors()
+            assert daemon.process.stdout is not None
+            assert daemon.process.stdout.read() == b""
+        eventually(lambda: subscriber.states()[-1:] == ["offline"], "status offline")
+        events = subscriber.payloads("/event")
+        status = subscriber.payloads("/status")[-1]
+    assert sorted(event["label"] for event in events) == ["breath", "cough", "cough"]
+    assert [event["seq"] for event in events] == [0, 1, 2]
+    assert {event["boot_id"] for event in events} == {status["boot_id"]}
+    assert {event["source"] for event in events} == {"file:ward.wav"}
+    first = min(datetime.fromisoformat(event["onset"].replace("Z", "+00:00")) for event in events)
+    # The file's first sample is the start of the run, and the first cough lies a second into it.
+    assert before + timedelta(seconds=0.9) < first < datetime.now(timezone.utc) + timedelta(seconds=1.1)
+    assert (status["reason"], status["bundle"], status["outbox_depth"]) == ("stopped", "tiny-1.2.3", 0)
+    ready = daemon_log(tmp_path, "ready")
+    assert len(ready) == 1
+    assert '"after_s"' in ready[0]
+
+
+def daemon_log(folder: Path, event: str) -> list[str]:
+    lines = (folder / "daemon.log").read_text().splitlines()
+    return [line for line in lines if f'"event": "{event}"' in line]
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_a_silent_stream_in_order(
+    tiny_bundle_path: Path, tmp_path: Path, broker: Broker, sounds: Sounds, number: signal.Signals
+) -> None:
+    with Subscriber(broker.port) as subscriber, Daemon(tiny_bundle_path, tmp_path, broker.port) as daemon:
+        daemon.wait_for("ready")
+        # The cough is still within its window when the signal comes; the tail is analysed all the same.
+        daemon.hear(sounds(16_000, 1.5, coughs=[1.0]))
+        eventually(lambda: (subscriber.payloads("/status") or [{}])[-1].get("state") == "online", "status online")
+        assert daemon.stop(number) == 0, daemon.errors()
+        eventually(lambda: subscriber.states()[-1:] == ["offline"], "status offline")
+        assert [event["label"] for event in subscriber.payloads("/event")] == ["cough"]
+    last = retained(broker.port, f"{BASE}/status")
+    assert last is not None
+    assert last["reason"] == "stopped"
+
+
+@pytest.mark.broker
+def test_will_says_offline_when_the_daemon_is_killed(
+    tiny_bundle_path: Path, tmp_path: Path, broker: Broker, sounds: Sounds
+) -> None:
+    with Daemon(tiny_bundle_path, tmp_path, broker.port) as daemon:
+        eventually(lambda: (retained(broker.port, f"{BASE}/status") or {}).get("state") == "online", "status online")
+        daemon.stop(signal.SIGKILL)
+        eventually(lambda: (retained(broker.port, f"{BASE}/status") or {}).get("state") == "offline", "the will")
+    last = retained(broker.port, f"{BASE}/status")
+    assert last is not None
+    assert (last["reason"], last["last_audio_at"], last["outbox_depth"]) == ("connection lost", None, None)
+
+
+@pytest.mark.broker
+def test_broker_absent_at_start_is_told_once_and_served_later(
+    tiny_bundle_path: Path, tmp_path: Path, sounds: Sounds
+) -> None:
+    port = free_port()
+    with Daemon(tiny_bundle_path, tmp_path, port) as daemon:
+        daemon.hear(sounds(16_000, 6.0, coughs=[1.0]))
+        daemon.wait_for("event")
+        daemon.wait_for("broker_unreachable")
+        with mosquitto(tmp_path / "broker", port=port), Subscriber(port) as subscriber:
+            eventually(lambda: len(subscriber.event_ids()) == 1, "the event that waited")
+            assert subscriber.payloads("/event")[0]["historical"] is True
+            daemon.hear(sounds(16_000, 6.0, coughs=[1.0]))
+            eventually(lambda: len(subscriber.event_ids()) == 2, "an event as it happens")
+            assert subscriber.payloads("/event")[1]["historical"] is False
+        assert len(daemon.logged("broker_unreachable")) <= 2  # a second one once the broker has gone again
+
+
+@pytest.mark.broker
+def test_source_that_turns_bad_delivers_what_it_heard_and_ends_with_2(
+    tiny_bundle_path: Path, tmp_path: Path, broker: Broker, sounds: Sounds
+) -> None:
+    samples = sounds(16_000, 8.0, coughs=[1.0])
+    samples[6 * 16_000] = np.nan
+    soundfile.write(tmp_path / "ward.wav", samples, 16_000, subtype="FLOAT")
+    file = ("--source.kind", "file", "--source.path", str(tmp_path / "ward.wav"), "--source.pace", "fast")
+    with Subscriber(broker.port) as subscriber, Daemon(tiny_bundle_path, tmp_path, broker.port, *file) as daemon:
+        assert daemon.finish() == 2
+        eventually(lambda: subscriber.states()[-1:] == ["offline"], "status offline")
+        assert [event["label"] for event in subscriber.payloads("/event")] == ["cough"]
+        assert "ward.wav: the sample at 6.000 s is nan" in subscriber.payloads("/status")[-1]["reason"]
+        errors = [line for line in daemon.errors().splitlines() if not line.startswith("{")]
+        assert len(errors) == 1
+        assert errors[0].startswith(f"error: {tmp_path / 'ward.wav'}: the sample at 6.000 s is nan")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--source.kind", "file"), "source.path is empty"),
+        (("--source.kind", "file", "--source.path", "/no/such.wav"), "/no/such.wav: no such file"),
+        (("--outbox.path", "/proc/outbox.db"), "/proc/outbox.db: "),
+        (("--mqtt.ca", "/etc/ca.pem"), "mqtt.tls is false"),
+        (("--no-bundle.allow_unsigned",), "bundle.trusted_keys is empty"),
+    ],
+)
+def test_part_that_cannot_be_opened_is_one_line(
+    tiny_bundle_path: Path, tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    with Daemon(tiny_bundle_path, tmp_path, free_port(), *arguments) as daemon:
+        assert daemon.finish() == 2
+        assert daemon.errors().count("\n") == 1
+        assert daemon.errors().startswith("error: ")
+        assert told in daemon.errors()
+
+
+def test_second_daemon_on_the_same_outbox_is_refused(tiny_bundle_path: Path, tmp_path: Path) -> None:
+    with Daemon(tiny_bundle_path, tmp_path, free_port()) as first:
+        first.wait_for("ready")
+        other = tmp_path / "other"
+        other.mkdir()
+        with Daemon(tiny_bundle_path, other, free_port(), "--outbox.path", str(first.outbox)) as second:
+            assert second.finish() == 2
+            assert "is in use by another process" in second.errors()

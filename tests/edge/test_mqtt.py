@@ -1,0 +1,380 @@
+"""The publisher against real brokers: mosquitto for MQTT 5, amqtt for a broker that knows 3.1.1 only."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from paho.mqtt.enums import MQTTProtocolVersion
+from structlog.testing import LogCapture
+
+from edge.config import MqttSettings
+from edge.errors import ConfigError
+from edge.mqtt import Publisher
+from edge.outbox import Outbox
+from tests.brokers import Broker, Subscriber, amqtt, eventually, free_port, mosquitto, retained
+
+BASE = "acula/ward-3/bed-12"
+
+
+def status() -> dict[str, Any]:
+    return {
+        "state": "online",
+        "reason": "",
+        "boot_id": "boot",
+        "version": "1",
+        "bundle": "tiny-1.2.3",
+        "last_audio_at": "2026-11-23T22:38:22.123Z",
+        "last_inference_at": "2026-11-23T22:38:22.123Z",
+        "outbox_depth": 0,
+    }
+
+
+def put(outbox: Outbox, *event_ids: str) -> None:
+    for event_id in event_ids:
+        payload = json.dumps({"event_id": event_id, "historical": False})
+        outbox.put(event_id, f"{BASE}/event", payload.encode())
+
+
+@pytest.fixture
+def logs() -> Iterator[list[Any]]:
+    capture = LogCapture()
+    structlog.configure(processors=[capture])
+    yield capture.entries
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "outbox.db", max_mb=10, max_age_days=1)
+    yield outbox
+    outbox.close()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with mosquitto(tmp_path / "broker") as broker:
+        yield broker
+
+
+@pytest.fixture
+def publishers() -> Iterator[list[Publisher]]:
+    """Whatever a test puts in here is stopped at its end."""
+    started: list[Publisher] = []
+    yield started
+    for publisher in started:
+        publisher.stop(0)
+
+
+def publish(publishers: list[Publisher], port: int, outbox: Outbox, **settings: Any) -> Publisher:
+    publisher = Publisher(MqttSettings(port=port, **settings), BASE, outbox, status)
+    publishers.append(publisher)
+    publisher.start()
+    return publisher
+
+
+@pytest.mark.broker
+def test_events_arrive_in_order_and_leave_the_outbox(
+    broker: Broker, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
+) -> None:
+    put(outbox, "waited")
+    with Subscriber(broker.port) as subscriber:
+        publisher = publish(publishers, broker.port, outbox)
+        eventually(lambda: subscriber.event_ids() == ["waited"], "the first event")
+        put(outbox, *(f"live-{n}" for n in range(50)))
+        publisher.notify()
+        eventually(lambda: len(subscriber.event_ids()) == 51, "all events")
+        eventually(lambda: outbox.depth == 0, "an empty outbox")
+        assert subscriber.event_ids() == ["waited", *(f"live-{n}" for n in range(50))]
+        # What was there before the connection has waited; what came during it has not.
+        assert [event["historical"] for event in subscriber.payloads("/event")] == [True] + [False] * 50
+        assert {message.qos for message in subscriber.messages} == {1}
+    assert [entry["mqtt"] for entry in logs if entry["event"] == "broker_connected"] == ["5"]
+
+
+@pytest.mark.broker
+def test_status_is_retained_online_and_offline_after_stop(
+    broker: Broker, outbox: Outbox, publishers: list[Publisher]
+) -> None:
+    publisher = publish(publishers, broker.port, outbox)
+    eventually(lambda: (retained(broker.port, f"{BASE}/status") or {}).get("state") == "online", "status online")
+    assert retained(broker.port, f"{BASE}/status") == status()
+    publisher.stop(5, "stopped")
+    last = retained(broker.port, f"{BASE}/status")
+    assert last is not None
+    assert (last["state"], last["reason"]) == ("offline", "stopped")
+
+
+@pytest.mark.broker
+def test_status_is_online_again_after_broker_without_memory_returns(
+    tmp_path: Path, broker: Broker, outbox: Outbox, publishers: list[Publisher]
+) -> None:
+    publish(publishers, broker.port, outbox)
+    eventually(lambda: retained(broker.port, f"{BASE}/status") is not None, "status")
+    broker.kill()
+    (tmp_path / "broker" / "mosquitto.db").unlink(missing_ok=True)
+    broker.start()
+    eventually(lambda: (retained(broker.port, f"{BASE}/status") or {}).get("state") == "online", "status again")
+
+
+@pytest.mark.broker
+def test_absent_broker_is_told_once_and_gets_the_events_later(
+    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
+) -> None:
+    port = free_port()
+    put(outbox, "early")
+    publish(publishers, port, outbox)
+    eventually(lambda: any(entry["event"] == "broker_unreachable" for entry in logs), "word of the outage")
+    threading.Event().wait(2.5)  # long enough for several attempts
+    told = [entry for entry in logs if entry["log_level"] != "info"]
+    assert [(entry["event"], entry["reason"]) for entry in told] == [("broker_unreachable", "Connection refused")]
+    with mosquitto(tmp_path / "broker", port=port) as broker, Subscriber(broker.port) as subscriber:
+        eventually(lambda: subscriber.event_ids() == ["early"], "the event that waited")
+    # A network failure never makes it speak the older version.
+    assert [entry["mqtt"] for entry in logs if entry["event"] == "broker_connected"] == ["5"]
+
+
+@pytest.mark.broker
+def test_frozen_broker_gets_the_events_once_it_thaws(
+    broker: Broker, outbox: Outbox, publishers: list[Publisher]
+) -> None:
+    with Subscriber(broker.port) as subscriber:
+        publisher = publish(publishers, broker.port, outbox)
+        eventually(lambda: subscriber.states() == ["online"], "status online")
+        broker.send_signal(signal.SIGSTOP)
+        put(outbox, *(f"event-{n}" for n in range(30)))
+        publisher.notify()
+        threading.Event().wait(0.5)
+        assert outbox.depth == 30
+        broker.send_signal(signal.SIGCONT)
+        eventually(lambda: set(subscriber.event_ids()) == {f"event-{n}" for n in range(30)}, "all events")
+
+
+@pytest.mark.broker
+def test_refused_credentials_are_told_in_one_line_and_right_ones_deliver(
+    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
+) -> None:
+    accounts = tmp_path / "accounts"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", str(accounts), "bed-12", "right"], check=True)
+    accounts.chmod(0o644)
+    password = tmp_path / "password"
+    password.write_text("wrong-secret\n")
+    settings = f"allow_anonymous false\npassword_file {accounts}"
+    with mosquitto(tmp_path / "broker", settings=settings) as broker:
+        put(outbox, "event")
+        publish(publishers, broker.port, outbox, username="bed-12", password_file=str(password))
+        eventually(lambda: any(entry["event"] == "broker_refused_credentials" for entry in logs), "word of it")
+        password.write_text("right\n")
+        eventually(lambda: outbox.depth == 0, "delivery after the password was put right")
+    assert [entry["event"] for entry in logs] == ["broker_refused_credentials", "broker_connected"]
+    assert "wrong-secret" not in str(logs)
+
+
+@pytest.mark.broker
+def test_events_that_the_broker_refuses_stay_in_the_outbox(
+    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
+) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text(f"topic write {BASE}/status\n")
+    rules.chmod(0o644)
+    with mosquitto(tmp_path / "broker", settings=f"allow_anonymous true\nacl_file {rules}") as broker:
+        put(outbox, "event")
+        publish(publishers, broker.port, outbox)
+        eventually(lambda: any(entry["event"] == "broker_refused_message" for entry in logs), "word of the refusal")
+        threading.Event().wait(0.5)
+    assert outbox.depth == 1
+
+
+@pytest.mark.broker
+def test_broker_that_takes_one_message_at_a_time_is_not_flooded(
+    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
+) -> None:
+    with mosquitto(tmp_path / "broker") as broker:
+        configuration = tmp_path / "broker" / "mosquitto.conf"
+        broker.kill()
+        configuration.write_text(
+            configuration.read_text().replace("max_inflight_messages 0", "max_inflight_messages 1")
+        )
+        broker.start()
+        put(outbox, *(f"event-{n}" for n in range(20)))
+        publish(publishers, broker.port, outbox)
+        eventually(lambda: outbox.depth == 0, "delivery")
+    assert [entry["event"] for entry in logs][:1] == ["broker_connected"]
+
+
+def test_broker_of_version_3_1_1_only_gets_events_and_status(
+    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
+) -> None:
+    with amqtt(tmp_path) as broker, Subscriber(broker.port, version=MQTTProtocolVersion.MQTTv311) as subscriber:
+        put(outbox, *(f"event-{n}" for n in range(30)))
+        publisher = publish(publishers, broker.port, outbox)
+        eventually(lambda: set(subscriber.event_ids()) == {f"event-{n}" for n in range(30)}, "all events")
+        publisher.stop(5)
+        eventually(lambda: subscriber.states()[-1:] == ["offline"], "status offline")
+        assert "online" in subscriber.states()
+    connected = [entry for entry in logs if entry["event"] == "broker_connected"]
+    assert [entry["mqtt"] for entry in connected] == ["3.1.1"]
+
+
+def test_broker_that_refuses_version_5_is_asked_in_3_1_1(outbox: Outbox, publishers: list[Publisher]) -> None:
+    asked: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            """Answers CONNECT as the standard tells a broker of 3.1.1 to answer any other version."""
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    asked.append(connection.recv(1024).split(b"MQTT")[1][0])
+                    connection.sendall(b"\x20\x02\x00\x01")
+
+        threading.Thread(target=refuse, daemon=True).start()
+        publish(publishers, server.getsockname()[1], outbox)
+        eventually(lambda: len(asked) >= 4, "four attempts")
+        server.shutdown(socket.SHUT_RDWR)
+    assert asked[:4] == [5, 4, 5, 4]
+
+
+def test_proxy_without_a_broker_is_told_once(outbox: Outbox, publishers: list[Publisher], logs: list[Any]) -> None:
+    put(outbox, "event")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        accepted: list[int] = []
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    server.accept()[0].close()
+                except OSError:
+                    return
+                accepted.append(1)
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        publish(publishers, server.getsockname()[1], outbox)
+        eventually(lambda: len(accepted) >= 6, "six attempts")
+        server.shutdown(socket.SHUT_RDWR)
+    assert [entry["event"] for entry in logs] == ["broker_unreachable"]
+    assert outbox.depth == 1
+
+
+@pytest.mark.broker
+def test_stop_without_a_broker_ends_in_time_and_keeps_the_events(outbox: Outbox, publishers: list[Publisher]) -> None:
+    put(outbox, "event")
+    publisher = publish(publishers, free_port(), outbox)
+    publisher.stop(0.5)
+    assert outbox.depth == 1
+    assert not any(thread.name == "mqtt" for thread in threading.enumerate())
+
+
+@pytest.mark.broker
+def test_tls_with_certificate_of_the_device_delivers(
+    tmp_path: Path, outbox: Outbox, publishers: list[Publisher]
+) -> None:
+    make_certificates(tmp_path)
+    settings = (
+        f"allow_anonymous true\ncafile {tmp_path}/ca.pem\ncertfile {tmp_path}/broker.pem\n"
+        f"keyfile {tmp_path}/broker.key\nrequire_certificate true"
+    )
+    with mosquitto(tmp_path / "broker", settings=settings) as broker:
+        put(outbox, *(f"event-{n}" for n in range(100)))
+        publish(
+            publishers,
+            broker.port,
+            outbox,
+            tls=True,
+            ca=str(tmp_path / "ca.pem"),
+            certificate=str(tmp_path / "device.pem"),
+            key=str(tmp_path / "device.key"),
+        )
+        eventually(lambda: outbox.depth == 0, "delivery over TLS")
+
+
+@pytest.mark.broker
+def test_broker_with_a_foreign_certificate_gets_nothing(
+    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
+) -> None:
+    make_certificates(tmp_path)
+    settings = f"allow_anonymous true\ncertfile {tmp_path}/broker.pem\nkeyfile {tmp_path}/broker.key"
+    with mosquitto(tmp_path / "broker", settings=settings) as broker:
+        put(outbox, "event")
+        publish(publishers, broker.port, outbox, tls=True)
+        eventually(lambda: any(entry["event"] == "broker_unreachable" for entry in logs), "word of it")
+    assert "certificate is not trusted" in logs[0]["reason"]
+    assert outbox.depth == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"ca": "/etc/ca.pem"}, "mqtt.tls is false"),
+        ({"tls": True, "ca": "/no/such.pem"}, "mqtt.ca = /no/such.pem"),
+        ({"tls": True, "key": "/etc/key.pem"}, "mqtt.certificate is empty"),
+        ({"tls": True, "certificate": "/no/such.pem"}, "mqtt.certificate = /no/such.pem"),
+        ({"password_file": "/no/such"}, "mqtt.username is empty"),
+        ({"username": "a", "password_file": "/no/such"}, "mqtt.password_file = /no/such: No such file"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(outbox: Outbox, settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        Publisher(MqttSettings(**settings), BASE, outbox, status)
+
+
+def make_certificates(folder: Path) -> None:
+    """An authority, and under it a certificate each for the broker at 127.0.0.1 and for the device."""
+    import datetime
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    now = datetime.datetime.now(datetime.timezone.utc)
+    authority_key = ec.generate_private_key(ec.SECP256R1())
+    authority_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
+    for name in ("ca", "broker", "device"):
+        key = authority_key if name == "ca" else ec.generate_private_key(ec.SECP256R1())
+        subject = authority_name if name == "ca" else x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        certificate = (
+            x509.CertificateBuilder(authority_name, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=name == "ca", path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
+            )
+        )
+        if name == "ca":
+            usage = x509.KeyUsage(
+                digital_signature=True,
+                key_cert_sign=True,
+                crl_sign=True,
+                content_commitment=False,
+                key_encipherment=False,
+                data_encipherment=False,
+                key_agreement=False,
+                encipher_only=False,
+                decipher_only=False,
+            )
+            certificate = certificate.add_extension(usage, critical=True)
+        signed = certificate.sign(authority_key, hashes.SHA256())
+        (folder / f"{name}.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        (folder / f"{name}.key").write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+    assert ssl.create_default_context(cafile=folder / "ca.pem")

@@ -1,0 +1,219 @@
+"""Sources give every sample once, in order, and tell in one line what is wrong with the input."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from structlog.testing import capture_logs
+
+from edge.errors import AudioError, ConfigError
+from edge.sources import open_source
+from edge.sources.file import FileSource
+from edge.sources.stdin import StdinSource
+
+
+def write(path: Path, samples, rate=16_000, **options) -> Path:
+    soundfile.write(path, samples, rate, **({"subtype": "FLOAT"} | options))
+    return path
+
+
+def noise(frames, channels=1):
+    return np.random.default_rng(0).uniform(-0.5, 0.5, (frames, channels)).astype(np.float32)
+
+
+def drain(source):
+    """All samples, after a check that positions leave no gap."""
+    parts, position = [np.empty((0, source.channels), np.float32)], 0
+    for block in source.blocks():
+        assert block.position == position
+        assert block.samples.dtype == np.float32
+        assert not block.samples.flags.writeable
+        position += len(block.samples)
+        parts.append(block.samples)
+    return np.concatenate(parts)
+
+
+def refusal(path) -> str:
+    with pytest.raises(AudioError) as caught:
+        drain(FileSource(path))
+    line = str(caught.value)
+    assert str(path) in line
+    assert "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels"), [(16_000, 1), (48_000, 2), (96_000, 1), (44_100, 8), (1_000, 1), (384_000, 3)]
+)
+def test_file_of_any_rate_and_channels_gives_all_samples(tmp_path, rate, channels):
+    samples = noise(12_345, channels)
+    source = FileSource(write(tmp_path / "ward.wav", samples, rate), block_s=0.1)
+    assert (source.name, source.sample_rate_hz, source.channels) == ("file:ward.wav", rate, channels)
+    assert source.duration_s == 12_345 / rate
+    assert np.array_equal(drain(source), samples)
+
+
+def test_file_of_16_bit_flac_is_scaled_to_one(tmp_path):
+    path = write(tmp_path / "a.flac", np.array([0, 16384, -32768], np.int16), subtype="PCM_16")
+    assert drain(FileSource(path))[:, 0].tolist() == [0.0, 0.5, -1.0]
+
+
+def test_file_missing_says_so(tmp_path):
+    assert "no such file" in refusal(tmp_path / "absent.wav")
+
+
+def test_file_that_is_a_folder_says_so(tmp_path):
+    assert "a folder" in refusal(tmp_path)
+
+
+def test_file_of_0_bytes_says_so(tmp_path):
+    (tmp_path / "empty.wav").touch()
+    assert "0 bytes" in refusal(tmp_path / "empty.wav")
+
+
+def test_file_with_a_header_alone_says_so(tmp_path):
+    assert "0 samples" in refusal(write(tmp_path / "header.wav", np.zeros(0, np.float32)))
+
+
+def test_file_that_is_not_audio_says_what_to_do(tmp_path):
+    path = tmp_path / "letter.wav"
+    path.write_text("Dear colleague,\n" * 100)
+    assert "not a sound file" in refusal(path)
+    assert "ffmpeg" in refusal(path)
+
+
+@pytest.mark.parametrize("rate", [500, 400_000])
+def test_file_of_an_unsupported_rate_says_the_rate(tmp_path, rate):
+    assert f"{rate} Hz" in refusal(write(tmp_path / "odd.wav", noise(100), rate))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_file_without_permission_says_so(tmp_path):
+    path = write(tmp_path / "secret.wav", noise(100))
+    path.chmod(0)
+    assert "Permission denied" in refusal(path)
+
+
+@pytest.mark.parametrize(("value", "word"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf"), (1e30, "1e+30")])
+@pytest.mark.parametrize("frame", [0, 20_000, 39_999])
+def test_file_with_an_unusable_sample_tells_the_second_after_the_good_blocks(tmp_path, value, word, frame):
+    samples = noise(40_000, 2)
+    samples[frame, 1] = value
+    samples[frame + 1 :: 7, 0] = np.nan
+    source = FileSource(write(tmp_path / "damaged.wav", samples))
+    got = []
+    with pytest.raises(AudioError, match=r"damaged\.wav") as caught:
+        got.extend(block.samples for block in source.blocks())
+    assert f"at {frame / 16_000:.3f} s is {word}" in str(caught.value)
+    assert sum(len(part) for part in got) == frame
+    assert frame == 0 or np.array_equal(np.concatenate(got), samples[:frame])
+
+
+def test_file_damaged_in_the_middle_tells_the_second_after_the_good_blocks(tmp_path):
+    path = write(tmp_path / "cut.flac", noise(40_000), subtype="PCM_16")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    blocks = []
+    with pytest.raises(AudioError, match=r"cut\.flac: unreadable after 1\.000 s: .*sync"):
+        blocks.extend(iter(FileSource(path).blocks()))
+    assert [len(block.samples) for block in blocks] == [8_000, 8_000]
+
+
+def test_file_cut_short_gives_what_is_there(tmp_path):
+    path = write(tmp_path / "cut.wav", noise(40_000), subtype="PCM_16")
+    path.write_bytes(path.read_bytes()[:60_044])
+    assert len(drain(FileSource(path))) == 30_000
+
+
+def test_file_with_less_sound_than_its_header_says_is_logged(tmp_path):
+    path = write(tmp_path / "cut.mp3", noise(40_000), format="MP3", subtype="MPEG_LAYER_III")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with capture_logs() as logs:
+        assert 0 < len(drain(FileSource(path))) < 40_000
+    assert [log["event"] for log in logs] == ["file ends early"]
+
+
+def test_file_in_real_time_comes_no_sooner_than_it_was_heard(tmp_path):
+    source = FileSource(write(tmp_path / "a.wav", noise(4_800)), pace="realtime", block_s=0.1)
+    begun = time.monotonic()
+    assert len(drain(source)) == 4_800
+    assert time.monotonic() - begun >= 0.3
+
+
+def test_file_closed_from_another_thread_ends_a_waiting_reader(tmp_path):
+    source = FileSource(write(tmp_path / "a.wav", noise(16_000 * 60)), pace="realtime", block_s=60)
+    reader = threading.Thread(target=drain, args=(source,))
+    reader.start()
+    source.close()
+    reader.join(timeout=20)
+    assert not reader.is_alive()
+    source.close()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_stdin_gives_all_frames_and_drops_a_partial_one(channels):
+    integers = np.random.default_rng(0).integers(-32768, 32768, (50_000, channels), dtype=np.int16)
+    stream = io.BytesIO(integers.astype("<i2").tobytes() + b"\x01")
+    with capture_logs() as logs:
+        samples = drain(StdinSource(stream, sample_rate_hz=8_000, channels=channels))
+    assert np.array_equal(samples, (integers / 32768).astype(np.float32))
+    assert [(log["event"], log["bytes"]) for log in logs] == [("partial frame at the end of stdin dropped", 1)]
+
+
+def test_stdin_joins_frames_that_arrive_in_pieces():
+    read_end, write_end = os.pipe()
+    content = np.arange(999, dtype="<i2").tobytes()
+
+    def feed():
+        with os.fdopen(write_end, "wb", buffering=0) as pipe:
+            for at in range(0, len(content), 7):
+                pipe.write(content[at : at + 7])
+
+    writer = threading.Thread(target=feed)
+    with os.fdopen(read_end, "rb") as stream:
+        writer.start()
+        samples = drain(StdinSource(stream, sample_rate_hz=8_000, channels=3))
+        writer.join()
+    assert (samples.ravel() * 32768).tolist() == list(range(999))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00"])
+def test_stdin_without_a_frame_says_so(content):
+    with pytest.raises(AudioError, match="stdin: ended without sound"):
+        drain(StdinSource(io.BytesIO(content), sample_rate_hz=8_000, channels=1))
+
+
+def test_stdin_closed_ends_a_reader_that_waits_for_a_silent_pipe():
+    read_end, write_end = os.pipe()
+    with os.fdopen(read_end, "rb") as stream, os.fdopen(write_end, "wb"):
+        source = StdinSource(stream, sample_rate_hz=8_000, channels=1)
+        reader = threading.Thread(target=drain, args=(source,))
+        reader.start()
+        source.close()
+        reader.join(timeout=20)
+        assert not reader.is_alive()
+
+
+def settings(**changes):
+    values = {"kind": "file", "path": "", "pace": "fast", "sample_rate_hz": 8_000, "channels": 2}
+    return SimpleNamespace(**(values | changes))
+
+
+def test_open_source_opens_what_the_settings_name(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.wav", noise(100))
+    assert open_source(settings(path=str(path))).name == "file:a.wav"
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(bytes(8))))
+    source = open_source(settings(kind="stdin"))
+    assert (source.name, source.sample_rate_hz, drain(source).shape) == ("stdin", 8_000, (2, 2))
+
+
+def test_open_source_without_a_path_says_which_key():
+    with pytest.raises(ConfigError, match=r"source\.path"):
+        open_source(settings())

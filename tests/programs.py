@@ -1,0 +1,77 @@
+"""The real daemon as a process of its own, for tests."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.brokers import PATIENCE_S, eventually
+
+ROOT = Path(__file__).parents[1]
+BASE = "acula/ward-3/bed-12"
+
+
+class Daemon:
+    """`python -m edge run` with a bundle for tests; a context manager that leaves no process behind."""
+
+    def __init__(self, bundle: Path, folder: Path, port: int, *arguments: str) -> None:
+        """Start it: unless told otherwise by `arguments`, it listens to standard input at 16 kHz."""
+        self.outbox = folder / "outbox.db"
+        self._log = (folder / "daemon.log").open("w+b")
+        command = [sys.executable, "-m", "edge", "run", "--device.site", "ward-3", "--device.name", "bed-12"]
+        command += ["--bundle.path", str(bundle), "--bundle.allow_unsigned", "--mqtt.port", str(port)]
+        command += ["--outbox.path", str(self.outbox), "--source.kind", "stdin", *arguments]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
+        )
+
+    def hear(self, sound: NDArray[np.float32]) -> None:
+        """Pass (frames,) samples at 16 kHz on to its standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write((sound * 32767).astype("<i2").tobytes())
+        self.process.stdin.flush()
+
+    def finish(self) -> int:
+        """End its standard input and wait for the program's own end."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.process.wait(PATIENCE_S)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_S)
+
+    def wait_for(self, event: str) -> dict[str, Any]:
+        """Wait until the log has a line of this event."""
+        eventually(lambda: bool(self.logged(event)) or self.process.poll() is not None, f"{event} in the log")
+        assert self.logged(event), self.errors()
+        return self.logged(event)[0]
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The log lines of this event so far."""
+        lines = [line for line in self.errors().splitlines() if line.startswith("{") and line.endswith("}")]
+        return [entry for line in lines if (entry := json.loads(line))["event"] == event]
+
+    def errors(self) -> str:
+        """Everything on standard error so far."""
+        self._log.seek(0)
+        return self._log.read().decode()
+
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self._log):
+            if stream is not None and not stream.closed:
+                stream.close()

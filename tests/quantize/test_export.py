@@ -1,0 +1,248 @@
+"""The whole export on a synthetic corpus: what it writes, when it refuses, and that it repeats itself exactly."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from align.statistics import Interval
+from distill.student import Student
+from edge.analysis import Analyzer
+from edge.backends import open_backend
+from edge.bundle import check_golden, load_bundle
+from edge.errors import UserError
+from quantize.config import ExportSettings
+from quantize.errors import GateError
+from quantize.export import export
+from quantize.golden import golden_windows
+from quantize.parity import LabelAccuracy
+from quantize.results import Candidate, check_drop, decide
+
+Save = Callable[[Student, Path], Path]
+
+
+def _settings(checkpoint: Path, recordings: Path, output: Path, **others: Any) -> ExportSettings:
+    fields = {"calibration_windows": 300, "bootstrap_rounds": 100, "scenes": 1, "precision": "int8", **others}
+    return ExportSettings(checkpoint=checkpoint, recordings=recordings, name="tiny", output=output, **fields)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint_path: Path, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle in INT8, with its report beside it."""
+    output = tmp_path_factory.mktemp("exported") / "tiny"
+    settings = _settings(checkpoint_path, recordings, output, report=output.with_suffix(".json"))
+    assert export(settings) == 0
+    return output
+
+
+def test_bundle_loads_and_gives_its_golden_outputs(exported: Path) -> None:
+    bundle = load_bundle(exported, allow_unsigned=True)
+    check_golden(bundle, open_backend(bundle))
+    assert len(bundle.golden()["waveform"]) >= 8
+    assert sorted(bundle.manifest.files) == ["card.md", "encoder.onnx", "frontend.onnx", "golden.npz"]
+
+
+def test_manifest_holds_labels_corpora_and_metrics(exported: Path) -> None:
+    manifest = load_bundle(exported, allow_unsigned=True).manifest
+    assert (manifest.name, manifest.version, manifest.precision) == ("tiny", "0.1.0", "int8")
+    assert [label.name for label in manifest.labels] == ["cough", "breath", "speech"]
+    assert [(corpus.name, corpus.licence, corpus.recordings) for corpus in manifest.corpora] == [("own", "CC0-1.0", 36)]
+    names = {metric.name for metric in manifest.metrics}
+    assert {"auroc_cough", "auroc_breath", "auroc_speech", "auroc_drop_cough", "event_f1_cough"} <= names
+    for metric in manifest.metrics:
+        assert metric.low is not None and metric.high is not None and metric.low <= metric.value <= metric.high
+
+
+def test_bundle_finds_the_sounds_that_it_was_made_for(exported: Path) -> None:
+    manifest = load_bundle(exported, allow_unsigned=True).manifest
+    figures = {metric.name: metric.value for metric in manifest.metrics}
+    assert figures["auroc_cough"] > 0.8
+    assert figures["event_sensitivity_cough"] > 0.5
+
+
+def test_exported_bundle_runs_in_the_devices_pipeline(exported: Path) -> None:
+    bundle = load_bundle(exported, allow_unsigned=True)
+    analyzer = Analyzer(bundle, open_backend(bundle), input_rate_hz=16_000, channels=1)
+    analyzer.push(np.zeros((40_000, 1), dtype=np.float32))
+    assert analyzer.flush() == []
+
+
+def test_card_says_purpose_licences_and_figures(exported: Path) -> None:
+    card = (exported / "card.md").read_text()
+    assert card.startswith("# tiny 0.1.0")
+    for text in (
+        "Not a medical device",
+        "does not diagnose",
+        "CC0-1.0",
+        "SHA-256",
+        "INT8 ships because",
+        "## Limitations",
+    ):
+        assert text in card
+    assert "breath, speech: no recording has marked times" in card
+    assert "cough: only 6 test clips hold it" in card
+
+
+def test_report_names_machine_versions_and_speed(exported: Path) -> None:
+    report = json.loads(exported.with_suffix(".json").read_text())
+    assert report["machine"]["threads"] == 1
+    assert set(report["versions"]) == {"numpy", "onnx", "onnxruntime", "torch"}
+    assert report["candidates"]["float32"]["latency_ms"] > 0.0
+    assert report["candidates"]["int8"]["size_bytes"] < report["candidates"]["float32"]["size_bytes"]
+    assert len(report["calibration"]["index_sha256"]) == 64
+
+
+def test_second_export_gives_the_same_bytes_and_replaces_the_first(
+    exported: Path, checkpoint_path: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, output = _hashes(exported), tmp_path / "bundles" / "tiny"
+    shutil.copytree(exported, output)
+    (output / "card.md").write_text("of an older bundle")
+    assert export(_settings(checkpoint_path, recordings, output)) == 0
+    assert _hashes(output) == before
+    assert [path.name for path in output.parent.iterdir()] == ["tiny"]
+    printed = capsys.readouterr().out
+    assert [line[:5] for line in printed.splitlines()[:7]] == [f"[{number}/7]" for number in range(1, 8)]
+    for text in (
+        "float32",
+        "INT8",
+        "AUROC cough",
+        "encoder on one core",
+        "less than checkpoint",
+        "next: python -m edge",
+    ):
+        assert text in printed
+
+
+def _spoilt(student: Student) -> Student:
+    """The same function in float32, but a channel that nothing reads is so large that INT8 has no steps for others."""
+    spoilt = copy.deepcopy(student)
+    with torch.no_grad():
+        spoilt.stem[1][1].bias[0] = 1e5  # type: ignore[index, union-attr, operator]
+        spoilt.stem[2].body[0].weight[:, 0] = 0.0  # type: ignore[union-attr, index, operator]
+        spoilt.stem[3][0].weight[:, 0] = 0.0  # type: ignore[index, union-attr, operator]
+    return spoilt
+
+
+@pytest.fixture(scope="module")
+def spoilt_path(student: Student, save_checkpoint: Save, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint(_spoilt(student), tmp_path_factory.mktemp("spoilt") / "best.ckpt")
+
+
+def test_failed_gate_leaves_the_old_bundle(
+    exported: Path, spoilt_path: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "bundles" / "tiny"
+    shutil.copytree(exported, output)
+    before = _hashes(output)
+    assert export(_settings(spoilt_path, recordings, output)) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("gate failed: INT8 costs ") and "was not touched" in told
+    assert _hashes(output) == before
+    assert [path.name for path in output.parent.iterdir()] == ["tiny"]
+
+
+def test_inaccurate_int8_does_not_ship(spoilt_path: Path, recordings: Path, tmp_path: Path) -> None:
+    assert export(_settings(spoilt_path, recordings, tmp_path / "tiny", precision="auto")) == 0
+    bundle = load_bundle(tmp_path / "tiny", allow_unsigned=True)
+    assert bundle.manifest.precision == "float32"
+    check_golden(bundle, open_backend(bundle))
+
+
+def _candidate(latency_ms: float, drop: float) -> Candidate:
+    good = LabelAccuracy("breath", 9, 9, Interval(0.9, 0.8, 1.0), Interval(0.0, 0.0, 0.0))
+    label = LabelAccuracy("cough", 9, 9, Interval(0.9, 0.8, 1.0), Interval(drop, drop, drop))
+    return Candidate(1000, latency_ms, (good, label))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "int8_ms", "drop", "ships", "reason"),
+    [
+        ("auto", 1.0, 0.004, "int8", "at least 1.1 times as fast"),
+        ("auto", 1.95, 0.0, "float32", "less than 1.1 times as fast"),
+        ("auto", 1.0, 0.006, "float32", "costs cough 0.0060 of AUROC"),
+        ("auto", 1.0, float("nan"), "float32", "costs cough nan"),
+        ("int8", 3.0, 0.0, "int8", "asked for"),
+        ("float32", 1.0, 0.0, "float32", "asked for"),
+    ],
+)
+def test_int8_ships_only_where_faster_and_as_accurate(
+    wanted: Any, int8_ms: float, drop: float, ships: str, reason: str
+) -> None:
+    verdict = decide(wanted, {"float32": _candidate(2.0, 0.0), "int8": _candidate(int8_ms, drop)})
+    assert verdict.precision == ships
+    assert reason in verdict.reason
+
+
+@pytest.mark.parametrize("drop", [0.0051, float("nan")])
+def test_less_accurate_than_the_checkpoint_fails_the_gate(drop: float) -> None:
+    check_drop("float32", _candidate(1.0, 0.005))
+    with pytest.raises(GateError, match="float32 costs cough"):
+        check_drop("float32", _candidate(1.0, drop))
+
+
+def test_golden_windows_are_synthetic_and_the_same_twice() -> None:
+    windows = golden_windows(32_000, 16_000)
+    assert windows.shape == (10, 32_000)
+    np.testing.assert_array_equal(windows, golden_windows(32_000, 16_000))
+    levels = np.abs(windows).max(axis=1)
+    assert levels.min() == 0.0 and levels.max() > 0.99
+
+
+def test_creation_time_is_the_checkpoints_or_what_the_environment_says(
+    checkpoint_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from quantize.checkpoint import load_checkpoint
+
+    os.utime(checkpoint_path, (1_700_000_000, 1_700_000_000))
+    assert load_checkpoint(checkpoint_path).created == "2023-11-14T22:13:20Z"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    assert load_checkpoint(checkpoint_path).created == "2001-09-09T01:46:40Z"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(UserError, match="give whole seconds since 1970"):
+        load_checkpoint(checkpoint_path)
+
+
+def _refused(settings: ExportSettings, match: str) -> None:
+    with pytest.raises(UserError, match=match) as caught:
+        export(settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_jetson_ends_with_one_line(checkpoint_path: Path, recordings: Path, tmp_path: Path) -> None:
+    _refused(_settings(checkpoint_path, recordings, tmp_path / "b", target="jetson"), "target jetson: TensorRT bundles")
+    assert not (tmp_path / "b").exists()
+
+
+def test_missing_table_ends_with_one_line(checkpoint_path: Path, tmp_path: Path) -> None:
+    _refused(_settings(checkpoint_path, tmp_path / "none.csv", tmp_path / "b"), "none.csv: no such file")
+
+
+def test_table_without_a_label_ends_with_one_line(checkpoint_path: Path, recordings: Path, tmp_path: Path) -> None:
+    lines = recordings.read_text().splitlines()
+    kept = [lines[0], *(f"{recordings.parent}/{line}" for line in lines[1:] if "test-breath" not in line)]
+    (tmp_path / "part.csv").write_text("\n".join(kept) + "\n")
+    _refused(
+        _settings(checkpoint_path, tmp_path / "part.csv", tmp_path / "b"),
+        "0 of 18 airborne test recordings have the event breath",
+    )
+
+
+def test_folder_of_something_else_is_not_replaced(checkpoint_path: Path, recordings: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    _refused(_settings(checkpoint_path, recordings, tmp_path), "holds files but no bundle")
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"

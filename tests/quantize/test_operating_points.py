@@ -1,0 +1,127 @@
+"""Operating points on score tracks made by hand, and the scenes that some of them come from."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from align.corpora import Recording
+from edge.errors import UserError
+from quantize.operating_points import ON, EventTrack, choose_for_clips, choose_for_events, count
+from quantize.scenes import SCENE_S, Composer
+
+FRAME_S = 0.01
+
+
+def _track(*bumps: tuple[float, float], onsets_s: tuple[float, ...] = (), duration_s: float = 6.0) -> EventTrack:
+    """Scores with a bump 0.3 s long of a given height at each time."""
+    scores: NDArray[np.float32] = np.full(round(duration_s / FRAME_S), 0.02, dtype=np.float32)
+    for start_s, height in bumps:
+        start = round(start_s / FRAME_S)
+        scores[start : start + 30] = np.maximum(scores[start : start + 30], height * np.hanning(32)[1:-1])
+    return EventTrack(scores, onsets_s, duration_s)
+
+
+def test_threshold_lies_between_events_and_what_resembles_them() -> None:
+    coughs = [_track((1.0, 0.95), (3.0, 0.9), onsets_s=(1.0, 3.0)) for _ in range(3)]
+    others = [_track((1.0, 0.45), (2.0, 0.4), (4.0, 0.5)) for _ in range(3)]
+    choice = choose_for_events("cough", coughs, others, FRAME_S)
+    assert 0.5 < choice.point.on < 0.9
+    assert choice.value == 1.0
+    assert count([*coughs, *others], choice.point, FRAME_S).fp == 0
+
+
+def test_threshold_is_no_lone_best_value() -> None:
+    events = [_track((1.0, 0.95), onsets_s=(1.0,))]
+    choice = choose_for_events("cough", events, [], FRAME_S)
+    at = ON.index(choice.point.on)
+    f1 = [row[3] for row in choice.curve]
+    assert f1[at - 1] == f1[at] == f1[at + 1] == 1.0
+
+
+def test_events_that_run_together_are_split() -> None:
+    bouts = []
+    for _ in range(2):
+        track = _track((1.0, 0.9), (1.5, 0.9), (2.0, 0.9), onsets_s=(1.0, 1.5, 2.0))
+        bouts.append(EventTrack(np.maximum(track.scores, 0.0), track.onsets_s, 6.0))
+        bouts[-1].scores[100:230] = np.maximum(bouts[-1].scores[100:230], 0.3)
+    choice = choose_for_events("cough", bouts, [], FRAME_S)
+    assert choice.value == 1.0
+
+
+def test_curve_shows_what_a_lower_threshold_costs() -> None:
+    recordings = [_track((1.0, 0.95), onsets_s=(1.0,))]
+    choice = choose_for_events("cough", recordings, [_track((1.0, 0.5), duration_s=3600.0)], FRAME_S)
+    low, high = choice.curve[0], next(row for row in choice.curve if row[0] == choice.point.on)
+    assert choice.columns == ("on", "sensitivity", "PPV", "F1", "false positives / h of scenes")
+    assert low[4] == pytest.approx(1.0, abs=0.01)
+    assert high[4] == 0.0
+    assert low[1] == high[1] == 1.0
+
+
+def test_quiet_in_scenes_comes_before_f1() -> None:
+    recordings = [_track((1.0, 0.6), onsets_s=(1.0,)) for _ in range(40)]
+    loud = [(2.0 * place, 0.7) for place in range(1, 9)]
+    choice = choose_for_events("cough", recordings, [_track(*loud, duration_s=3600.0)], FRAME_S)
+    rows = {row[0]: row for row in choice.curve}
+    assert rows[choice.point.on][4] <= 4.0
+    assert rows[choice.point.on][3] < rows[0.5][3]
+
+
+def test_clip_threshold_is_the_middle_of_the_best() -> None:
+    peaks = np.array([0.9, 0.8, 0.3, 0.1], dtype=np.float32)
+    choice = choose_for_clips("breath", peaks, np.array([True, True, False, False]))
+    assert choice.value == 1.0
+    assert choice.point.on == pytest.approx(0.55, abs=0.051)
+    assert choice.point.off < choice.point.on
+
+
+def test_clips_of_one_kind_only_are_told_in_one_line() -> None:
+    with pytest.raises(UserError, match="with and without breath"):
+        choose_for_clips("breath", np.array([0.9, 0.8], dtype=np.float32), np.array([True, True]))
+
+
+def _clips() -> list[tuple[Recording, NDArray[np.float32]]]:
+    """A cough that is a burst of ones at 0.5 s, a dog's tone, and quiet ambience."""
+    burst = np.zeros(16_000, dtype=np.float32)
+    burst[8_000:12_000] = 1.0
+    hiss = np.random.default_rng(0).standard_normal(40_000).astype(np.float32)
+    tone = np.sin(np.arange(8_000, dtype=np.float32))
+    cough = Recording(Path("a.flac"), "own", "a", "validation", "airborne", "cough", times_s=((0.5, 0.75),))
+    rain = Recording(Path("b.flac"), "own", "b", "validation", "airborne", "rain")
+    dog = Recording(Path("c.flac"), "own", "c", "validation", "airborne", "dog")
+    return [(cough, burst), (rain, hiss), (dog, tone)]
+
+
+def test_scene_has_its_events_at_the_marked_onsets() -> None:
+    scene = Composer(_clips(), "cough", 16_000).scene(np.random.default_rng(1))
+    assert len(scene.samples) == SCENE_S * 16_000
+    assert scene.onsets_s
+    for onset_s in scene.onsets_s:
+        onset = round(onset_s * 16_000)
+        after, before = scene.samples[onset : onset + 800].mean(), scene.samples[onset - 800 : onset - 1].mean()
+        assert after - before > 0.012
+
+
+def test_sounds_of_a_scene_stand_apart_and_are_known_by_their_time() -> None:
+    scene = Composer(_clips(), "cough", 16_000).scene(np.random.default_rng(1))
+    kinds = {placed.sound.kind for placed in scene.placed}
+    assert kinds == {"cough", "dog"}
+    for placed, following in pairwise(scene.placed):
+        assert placed.stop_s < following.start_s
+        assert scene.cause((placed.start_s + placed.stop_s) / 2) == placed.sound.kind
+    assert scene.cause(0.0) == "ambience"
+
+
+def test_scenes_are_the_same_twice() -> None:
+    first, again = (Composer(_clips(), "cough", 16_000).scene(np.random.default_rng(2)) for _ in range(2))
+    np.testing.assert_array_equal(first.samples, again.samples)
+
+
+def test_composer_without_marked_recordings_is_refused() -> None:
+    with pytest.raises(ValueError, match="no recording has marked times of cough"):
+        Composer(_clips()[1:], "cough", 16_000)

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Installs the programs that the tests talk to, on Debian and its kin as root or with sudo; elsewhere says what is missing.
+# In CI a missing program is an error; elsewhere the tests that need it skip and name it.
+set -eu
+
+missing=""
+for program in mosquitto shellcheck; do
+    PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=""
+[ "$(id -u)" = 0 ] || as_root="sudo -n"
+if command -v apt-get >/dev/null 2>&1 && $as_root true 2>/dev/null; then
+    echo "installing$missing"
+    $as_root apt-get update -qq
+    # RUNLEVEL=1 keeps Debian from starting the broker as a service; the tests start their own.
+    # shellcheck disable=SC2086
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
+elif [ -n "${CI:-}" ]; then
+    echo "missing:$missing; install them and run again" >&2
+    exit 1
+else
+    echo "missing:$missing; the tests that need them will skip" >&2
+fi
