@@ -41,6 +41,21 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
     return float(roc_auc_score(truth, value))
 
 
+def clip_scores(track: NDArray[np.float32], frames_per_s: float) -> NDArray[np.float64]:
+    """One score a label for a whole clip: the mean over its highest-scored second, (labels,).
+
+    The single highest frame would let one stray frame speak for a clip; a mean over the clip would ask how much of it
+    is filled.
+
+    Args:
+        track: (frames, labels) scores over time, at least one frame.
+        frames_per_s: frames a second.
+    """
+    count = min(len(track), max(1, round(frames_per_s)))
+    highest = np.partition(track, len(track) - count, axis=0)[len(track) - count :]
+    return np.asarray(highest.mean(axis=0, dtype=np.float64))
+
+
 def bootstrap(
     statistic: Callable[[NDArray[np.int64]], float],
     groups: Sequence[str],

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from align.corpora import Recording
+from align.statistics import clip_scores
 from edge.analysis import Analyzer
 from edge.backends import open_backend
 from edge.bundle import Bundle, default_bundle, load_bundle
@@ -23,10 +24,8 @@ from edge.track import TrackChunk
 class Heard:
     """What the device made of one recording."""
 
-    peaks: dict[str, float]
-    """Highest fused score of each label, 0..1."""
-    means: dict[str, float]
-    """Mean fused score of each label, 0..1."""
+    scores: dict[str, float]
+    """Clip score of each label, 0..1: the mean over its highest-scored second of the fused track."""
     events: tuple[Event, ...]
     sample_rate_hz: int
     duration_s: float
@@ -43,6 +42,8 @@ class Listener:
         self.bundle = bundle
         self.backend = open_backend(bundle)
         self.labels = [label.name for label in bundle.manifest.labels]
+        front_end = bundle.manifest.front_end
+        self.frames_per_s = front_end.sample_rate_hz / front_end.hop_samples
 
     def hear(self, blocks: Iterable[NDArray[np.float32]], sample_rate_hz: int, channels: int = 1) -> Heard:
         """Analyse blocks (frames, channels) of one recording from its start to its end."""
@@ -61,8 +62,7 @@ class Listener:
         events += analyzer.flush()
         track = np.concatenate(chunks)
         return Heard(
-            peaks=dict(zip(self.labels, track.max(axis=0).tolist(), strict=True)),
-            means=dict(zip(self.labels, track.mean(axis=0).tolist(), strict=True)),
+            scores=dict(zip(self.labels, clip_scores(track, self.frames_per_s).tolist(), strict=True)),
             events=tuple(events),
             sample_rate_hz=analyzer.sample_rate_hz,
             duration_s=frames / sample_rate_hz,

@@ -1,6 +1,6 @@
 """Figures on the test recordings: `python -m bench.recordings --recordings ../shared/data/recordings.csv`.
 
-Clip AUROC (a clip's score is the highest score over time) and events against hand-marked coughs, each with a 95 %
+Clip AUROC (a clip's score is the mean over its highest-scored second) and events against hand-marked coughs, each with a 95 %
 bootstrap interval over people or, where they are unknown, recordings, and with trivial baselines beside it.
 """
 
@@ -70,14 +70,14 @@ def clip_table(rows: Sequence[Recording], heard: Sequence[Heard], baseline: Clip
     for title, label, positive, negative in CLIP_TASKS:
         chosen = [(row, ears) for row, ears in zip(rows, heard, strict=True) if positive(row) or negative(row)]
         truth = [positive(row) for row, _ in chosen]
-        if len(set(truth)) < 2 or label not in chosen[0][1].peaks:
+        if len(set(truth)) < 2 or label not in chosen[0][1].scores:
             continue
         groups = [row.group for row, _ in chosen]
 
         def area(scores: Sequence[float], truth: list[bool] = truth, groups: list[str] = groups) -> Interval:
             return auroc_interval(truth, scores, groups)
 
-        net = area([ears.peaks[label] for _, ears in chosen])
+        net = area([ears.scores[label] for _, ears in chosen])
         others = ""
         if baseline:
             loud = area([baseline.loudness(row) for row, _ in chosen]).value
@@ -92,12 +92,12 @@ def event_table(rows: Sequence[Recording], heard: Sequence[Heard]) -> list[str]:
     chosen = [(row, ears) for row, ears in zip(rows, heard, strict=True) if row.corpus in marked]
     head = f"{'F1':<23}{'sens.':>7}{'PPV':>7}{'marked':>8}{'FP: cough rec.':>16}{'other rec.':>12}"
     lines = [f"{'events within 0.30 s':<34}{head}"]
-    gate = float(np.median([ears.peaks["cough"] for _, ears in chosen]))
+    gate = float(np.median([ears.scores["cough"] for _, ears in chosen]))
     methods: dict[str, Callable[[Recording, Heard], list[float]]] = {
         "bundle": lambda _row, ears: ears.onsets_s("cough"),
         "energy": lambda row, _ears: energy_onsets(row.path),
         "energy behind the net's clip score": lambda row, ears: (
-            energy_onsets(row.path) if ears.peaks["cough"] > gate else []
+            energy_onsets(row.path) if ears.scores["cough"] > gate else []
         ),
     }
     for name, onsets in methods.items():

@@ -27,7 +27,7 @@ FRAME_RATE_HZ = 100
 SCENE_FRAMES = 8 * FRAME_RATE_HZ
 LARGE_CORPUS = 100
 
-BARE_SHARE = 0.12
+BARE_SHARE = 0.06
 """Scenes that are one clip and then digital silence, as a short recording is when it is replayed."""
 
 BEDS = {
@@ -56,13 +56,13 @@ BEDS = {
 
 # How often a placed sound is of each kind. Sneezes are rare in the corpora and the likest to coughs.
 SHARES = {
-    "cough": 0.36,
+    "cough": 0.34,
     "breath": 0.12,
-    "speech": 0.14,
-    "sneezing": 0.09,
+    "speech": 0.13,
+    "sneezing": 0.12,
     "non_cough": 0.13,
-    "other": 0.16,
-    "synthetic": 0.04,
+    "other": 0.14,
+    "synthetic": 0.02,
 }
 
 
@@ -118,7 +118,7 @@ class SceneMaker:
         """Lay ambience and return its level in dB."""
         bed_db = rng.uniform(-75.0, -35.0)
         frames = len(canvas.targets)
-        if rng.random() < 0.45:
+        if self.by_kind["bed"] and rng.random() < 0.45:
             clip = self._draw("bed", rng)
             start = 0
             while start < frames:
@@ -137,12 +137,15 @@ class SceneMaker:
         canvas.place(clip, first, gain_db, samples)
 
     def _clip(self, rng: np.random.Generator) -> Clip:
-        """A sound to place: drawn, cut, and at times played a little faster or slower."""
+        """A sound to place: drawn, cut, and at times played faster or slower, more so where there are few clips."""
         kind = str(rng.choice(self.kinds, p=self.shares))
         if kind == "synthetic":
             return distractor(self.rate, self.labels, rng)
         clip = self._cut(self._draw(kind, rng), rng)
-        return clip.at_speed(rng.uniform(0.85, 1.15), self.hop) if rng.random() < 0.4 else clip
+        if rng.random() < 0.5:
+            return clip
+        spread = 0.15 if sum(map(len, self.by_kind[kind].values())) >= LARGE_CORPUS else 0.3
+        return clip.at_speed(rng.uniform(1.0 - spread, 1.0 + spread), self.hop)
 
     def _draw(self, kind: str, rng: np.random.Generator) -> Clip:
         """A clip of a kind. Past `LARGE_CORPUS` clips a corpus is drawn no more often, lest it drown the others."""

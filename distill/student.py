@@ -2,7 +2,7 @@
 
 Log-mel in, an embedding and a score for every label each 40 ms out. Only convolutions, ReLU and residual adds, with
 batch norm that folds into the convolution before it and channels in multiples of 16: what TensorRT 8.5 and later runs
-in INT8. It knows nothing of waveforms, labels' names or losses.
+in INT8; only the two small layers behind the pooling stay float. It knows nothing of waveforms, labels' names or losses.
 """
 
 from __future__ import annotations
@@ -72,7 +72,11 @@ class Residual(nn.Module):
 
 
 class Student(nn.Module):
-    """(batch, mel_bands, frames) to embedding (batch, embedding_size) and logits (batch, ceil(frames / 4), labels)."""
+    """Log-mel (batch, mel_bands, frames) to embedding, logits of the steps, and logits of the whole window.
+
+    Outputs are (batch, embedding_size), (batch, ceil(frames / 4), labels) and (batch, labels). The steps say when, the
+    window, which sees all of them, what: a sneeze ends much like a cough, but does not begin like one.
+    """
 
     def __init__(self, shape: StudentShape) -> None:
         super().__init__()
@@ -95,20 +99,31 @@ class Student(nn.Module):
             *(Residual(channels, kernel=(1, 3), dilation=2**index) for index in range(shape.context_blocks))
         )
         self.dropout = nn.Dropout(0.2)
-        self.embedding = nn.Conv2d(channels, shape.embedding_size, 1)
-        self.head = nn.Conv2d(channels, shape.labels, 1)
+        self.step_head = nn.Conv2d(channels, shape.labels, 1)
+        self.embedding = nn.Linear(2 * channels, shape.embedding_size)
+        self.window_head = nn.Linear(shape.embedding_size, shape.labels)
 
-    def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the window's embedding and the logit of every label at every step."""
+    def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return embedding, step logits and window logits."""
         normalised = (log_mel.unsqueeze(1) - INPUT_MEAN) / INPUT_SCALE
-        steps = self.context(self.collapse(self.stem(normalised)))
-        embedding = self.embedding(steps).mean(dim=(2, 3))
-        logits = self.head(self.dropout(steps)).squeeze(2).transpose(1, 2)
-        return embedding, logits
+        steps = self.dropout(self.context(self.collapse(self.stem(normalised))))
+        embedding = self.embedding(torch.cat([steps.mean(dim=(2, 3)), steps.amax(dim=(2, 3))], dim=1))
+        step_logits = self.step_head(steps).squeeze(2).transpose(1, 2)
+        return embedding, step_logits, self.window_head(embedding)
+
+
+def joint_scores(step_logits: Tensor, window_logits: Tensor) -> Tensor:
+    """Scores in 0..1 of every step: what the step says times what the window says.
+
+    Args:
+        step_logits: (batch, steps, labels).
+        window_logits: (batch, labels).
+    """
+    return torch.sigmoid(step_logits) * torch.sigmoid(window_logits).unsqueeze(1)
 
 
 class Scorer(nn.Module):
-    """The student as it ships: sigmoid applied, so that the outputs are `embedding` and `scores`."""
+    """The student as it ships, with the outputs `embedding` and `scores`."""
 
     def __init__(self, student: Student) -> None:
         super().__init__()
@@ -116,5 +131,5 @@ class Scorer(nn.Module):
 
     def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
         """Map (batch, mel_bands, frames) to (batch, embedding_size) and (batch, steps, labels) in 0..1."""
-        embedding, logits = self.student(log_mel)
-        return embedding, torch.sigmoid(logits)
+        embedding, step_logits, window_logits = self.student(log_mel)
+        return embedding, joint_scores(step_logits, window_logits)

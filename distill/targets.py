@@ -33,7 +33,7 @@ MAY_HOLD: dict[str, tuple[str, ...]] = {
     "laughing": ("breath", "speech"),
     "crying_baby": ("breath", "speech"),
     "clapping": ("speech",),
-    "vowel": ("breath", "speech"),
+    "vowel": ("speech",),
 }
 
 LOUD_DB, QUIET_DB = 15.0, 35.0
@@ -41,6 +41,12 @@ LOUD_DB, QUIET_DB = 15.0, 35.0
 
 BREATH_SHARE = 0.4
 """A breath recording is breath half of the time; its louder 40 % of moments are surely so."""
+
+PAUSE_DB = 12.0
+"""What is quieter than those by more than this is the pause between two breaths."""
+
+FLOOR_SHARE = 0.15
+"""The quietest moments of a recording are what its room and telephone sound like, not somebody breathing there."""
 
 
 def annotate(recording: Recording, samples: NDArray[np.float32], sample_rate_hz: int, labels: Sequence[str]) -> Targets:
@@ -53,7 +59,7 @@ def annotate(recording: Recording, samples: NDArray[np.float32], sample_rate_hz:
             targets[:, column] = _marked(recording, len(level)) if recording.times_s else _weak(label, level)
         elif label in MAY_HOLD.get(recording.event, ()):
             targets[:, column] = UNKNOWN
-        elif recording.event in labels:
+        elif recording.event in labels or recording.event == "vowel":
             targets[:, column] = _beside(recording, label, level)
     return targets
 
@@ -84,7 +90,9 @@ def _weak(label: str, level: NDArray[np.float64]) -> Targets:
     """Targets from a clip label and the level, in dB, of each moment."""
     column = np.full(len(level), UNKNOWN, dtype=np.int8)
     if label == "breath":
-        column[level >= np.quantile(level, 1.0 - BREATH_SHARE)] = PRESENT
+        loud = np.quantile(level, 1.0 - BREATH_SHARE)
+        column[level >= loud] = PRESENT
+        column[level < loud - PAUSE_DB] = ABSENT
         return column
     peak = level.max()
     column[level >= peak - LOUD_DB] = PRESENT
@@ -99,7 +107,7 @@ def _beside(recording: Recording, label: str, level: NDArray[np.float64]) -> Tar
         return column
     # People breathe in before a cough and say a word between two.
     heard = _marked(recording, len(level)) if recording.times_s else _weak(recording.event, level)
-    column[heard != PRESENT] = UNKNOWN
+    column[(heard != PRESENT) & (level > np.quantile(level, FLOOR_SHARE))] = UNKNOWN
     return column
 
 

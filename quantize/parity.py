@@ -1,7 +1,8 @@
 """What quantising costs: clip scores and outputs of each candidate against the checkpoint, on the device's pipeline.
 
-A clip's score for a label is the highest of its fused track, as the device computes it. AUROC is over the clips of
-which it is known whether they hold the label; intervals resample groups (persons), paired where two are compared.
+A clip's score for a label is that of `align.statistics.clip_scores` over the fused track of the device. AUROC is over
+the clips of which it is known whether they hold the label; intervals resample groups (persons), paired where two are
+compared.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from align.statistics import Interval, auroc, bootstrap
+from align.statistics import Interval, auroc, bootstrap, clip_scores
 from edge.analysis import Analyzer
 from edge.backends.base import Backend
 from edge.bundle import Bundle
@@ -22,6 +23,8 @@ from quantize.recordings import LabelledClip
 
 Track = NDArray[np.float32]
 """(frames, labels), one frame each front-end hop."""
+
+FRAMES_PER_S = 100
 
 
 @dataclass(frozen=True)
@@ -83,14 +86,14 @@ def accuracy(
         reference: of the checkpoint.
         rounds: resamples of each interval.
     """
-    peaks = np.stack([track.max(axis=0) for track in tracks])
-    peaks_before = np.stack([track.max(axis=0) for track in reference])
+    scores = np.stack([clip_scores(track, FRAMES_PER_S) for track in tracks])
+    scores_before = np.stack([clip_scores(track, FRAMES_PER_S) for track in reference])
     found = []
     for column, label in enumerate(labels):
         rows = [row for row, clip in enumerate(clips) if clip.holds[column] is not None]
         truth = np.array([bool(clips[row].holds[column]) for row in rows])
         groups = [clips[row].recording.group for row in rows]
-        after, before = peaks[rows, column], peaks_before[rows, column]
+        after, before = scores[rows, column], scores_before[rows, column]
         found.append(
             LabelAccuracy(
                 label,
@@ -104,8 +107,8 @@ def accuracy(
 
 def _intervals(
     truth: NDArray[np.bool_],
-    after: NDArray[np.float32],
-    before: NDArray[np.float32],
+    after: NDArray[np.float64],
+    before: NDArray[np.float64],
     groups: Sequence[str],
     rounds: int,
 ) -> tuple[Interval, Interval]:
