@@ -27,4 +27,4 @@ class TrainSettings(ProgramSettings):
     epochs: int = Field(20, ge=1, description="epochs; an epoch is a fixed number of scenes")
     scenes_per_epoch: int = Field(1536, ge=16, multiple_of=16, description="scenes of 8 s drawn in an epoch")
     learning_rate: float = Field(2e-3, gt=0, lt=1, description="highest learning rate of the one-cycle schedule")
-    workers: int = Field(1, ge=0, description="processes that compose scenes beside the training process")
+    workers: int = Field(2, ge=0, description="processes that compose scenes beside the training process")

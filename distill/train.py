@@ -1,12 +1,13 @@
 """Train a student: `python -m distill.train --config configs/room.toml`.
 
-Stops and resumes: run the same command again. Writes into the output folder `last.ckpt` and `best.ckpt`, `metrics.csv`,
-`metrics.json` (validation figures of the best checkpoint), `learning_curves.png` and `settings.toml`.
+Stops and resumes: run the same command again. Writes into the output folder `last.ckpt`, `metrics.csv`, `metrics.json`
+(validation figures of the last epoch), `learning_curves.png` and `settings.toml`.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import warnings
@@ -43,6 +44,14 @@ def moving_average(average: Tensor, current: Tensor, updates: Tensor) -> Tensor:
     return average * decay + current * (1.0 - decay)
 
 
+def has_bfloat16() -> bool:
+    """Whether the machine multiplies bfloat16 faster than float32, as many servers of the last years do."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def select(settings: TrainSettings) -> list[Recording]:
     """The airborne recordings to train and validate on, validation held out by group.
 
@@ -63,7 +72,7 @@ def select(settings: TrainSettings) -> list[Recording]:
 
 
 def train(settings: TrainSettings) -> Path:
-    """Train, or resume, and return the path of the best checkpoint."""
+    """Train, or resume, and return the path of the last checkpoint."""
     rows = select(settings)
     output = settings.output
     output.mkdir(parents=True, exist_ok=True)
@@ -74,6 +83,8 @@ def train(settings: TrainSettings) -> Path:
         for split in ("train", "validation")
     }
     lightning.seed_everything(settings.seed, workers=True)
+    # More threads than cores wait for each other: half the speed on a machine with two.
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) - settings.workers))
     task = StudentTask(
         shape=asdict(StudentShape(front_end.mel_bands, len(settings.labels), settings.width, settings.context_blocks)),
         labels=settings.labels,
@@ -88,14 +99,15 @@ def train(settings: TrainSettings) -> Path:
         },
     )
     task.validation_clips = clips["validation"]
-    best = ModelCheckpoint(output, "best", monitor="validation/score", mode="max", enable_version_counter=False)
-    # A checkpoint that follows a figure is only written when the figure improves; resuming needs one of every epoch.
+    # The last weights ship, not those of the epoch with the best figures: they are an average at a learning rate that
+    # has come to rest, and to choose among epochs by a few dozen validation recordings is to choose noise.
     every_epoch = ModelCheckpoint(output, "last", enable_version_counter=False)
     average = WeightAveraging(use_buffers=True, avg_fn=moving_average)
     trainer = lightning.Trainer(
         max_epochs=settings.epochs,
         accelerator="auto",
-        callbacks=[best, every_epoch, average, TQDMProgressBar(refresh_rate=5)],
+        precision="bf16-mixed" if has_bfloat16() else "32-true",
+        callbacks=[every_epoch, average, TQDMProgressBar(refresh_rate=5)],
         logger=CSVLogger(output, name="", version="log", flush_logs_every_n_steps=50),
         gradient_clip_val=1.0,
         num_sanity_val_steps=0,
@@ -110,8 +122,8 @@ def train(settings: TrainSettings) -> Path:
         ckpt_path=last if last.is_file() else None,
         weights_only=True,
     )
-    _write_figures(output, best, trainer)
-    return Path(best.best_model_path)
+    _write_figures(output, trainer)
+    return last
 
 
 def _corpora(rows: list[Recording]) -> list[dict[str, object]]:
@@ -143,14 +155,11 @@ def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def _write_figures(output: Path, best: ModelCheckpoint, trainer: lightning.Trainer) -> None:
+def _write_figures(output: Path, trainer: lightning.Trainer) -> None:
     shutil.copy(output / "log" / "metrics.csv", output / "metrics.csv")
     plot_learning_curves(output / "metrics.csv", output / "learning_curves.png")
-    figures = {
-        "best_score": float(best.best_model_score or 0.0),
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-    }
+    figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("validation/")}
+    figures |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     (output / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
 
 
@@ -160,8 +169,8 @@ def main() -> int:
     torch.set_float32_matmul_precision("high")
 
     def run(settings: TrainSettings) -> int:
-        best = train(settings)
-        print(f"best checkpoint: {best}\nnext: python -m quantize.export --checkpoint {best} --target cpu")
+        checkpoint = train(settings)
+        print(f"checkpoint: {checkpoint}\nnext: python -m quantize.export --checkpoint {checkpoint} --target cpu")
         return 0
 
     return run_program(TrainSettings, run, prog="python -m distill.train", description=__doc__ or "")

@@ -60,7 +60,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: the file is missing, not a checkpoint, or not one of `distill.train`.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; give a checkpoint of distill.train, such as runs/room/best.ckpt")
+        raise CheckpointError(f"{path}: no such file; give a checkpoint of distill.train, such as runs/room/last.ckpt")
     raw = path.read_bytes()
     try:
         stored = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""Turn a trained student into a bundle: `python -m quantize.export --checkpoint runs/room/best.ckpt ...`.
+"""Turn a trained student into a bundle: `python -m quantize.export --checkpoint runs/room/last.ckpt ...`.
 
 Builds beside the output folder and puts the bundle in place only after it passed every gate: float32 parity with torch,
 AUROC against the checkpoint, hashes, golden vectors. The same checkpoint gives the same bytes again, which is why no

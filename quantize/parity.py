@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from align.statistics import Interval, auroc, bootstrap, clip_scores
+from distill.data import FRAME_RATE_HZ
 from edge.analysis import Analyzer
 from edge.backends.base import Backend
 from edge.bundle import Bundle
@@ -23,8 +24,6 @@ from quantize.recordings import LabelledClip
 
 Track = NDArray[np.float32]
 """(frames, labels), one frame each front-end hop."""
-
-FRAMES_PER_S = 100
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,8 @@ def accuracy(
         reference: of the checkpoint.
         rounds: resamples of each interval.
     """
-    scores = np.stack([clip_scores(track, FRAMES_PER_S) for track in tracks])
-    scores_before = np.stack([clip_scores(track, FRAMES_PER_S) for track in reference])
+    scores = np.stack([clip_scores(track, FRAME_RATE_HZ) for track in tracks])
+    scores_before = np.stack([clip_scores(track, FRAME_RATE_HZ) for track in reference])
     found = []
     for column, label in enumerate(labels):
         rows = [row for row, clip in enumerate(clips) if clip.holds[column] is not None]

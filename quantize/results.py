@@ -126,7 +126,7 @@ def metrics(accuracy: Sequence[LabelAccuracy], events: Mapping[str, Report]) -> 
     """The figures of what ships, for the manifest."""
     found = []
     for label in accuracy:
-        detail = f"test split, highest score of a clip, {label.positives} clips with and {label.negatives} without"
+        detail = f"test split, highest-scored second of a clip, {label.positives} clips with, {label.negatives} without"
         value, drop = label.auroc, label.drop
         found.append(_metric(f"auroc_{label.label}", value.value, value.low, value.high, detail=detail))
         detail = "AUROC of the checkpoint less this bundle's, paired"

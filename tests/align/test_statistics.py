@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from align.statistics import auroc, auroc_difference, auroc_interval, bootstrap
+from align.statistics import auroc, auroc_difference, auroc_interval, bootstrap, clip_scores
 
 
 def test_auroc_counts_pairs_and_halves_ties() -> None:
@@ -22,6 +22,17 @@ def test_auroc_needs_both_classes(labels: list[int]) -> None:
 def test_auroc_refuses_nan() -> None:
     with pytest.raises(ValueError, match="not finite"):
         auroc([0, 1], [0.1, float("nan")])
+
+
+def test_clip_score_is_the_mean_of_the_highest_second() -> None:
+    track = np.zeros((40, 2), dtype=np.float32)
+    track[[3, 17, 30], 0] = 0.9
+    track[20:35, 1] = 0.8
+    np.testing.assert_allclose(clip_scores(track, 10.0), [0.27, 0.8], rtol=1e-6)
+
+
+def test_clip_shorter_than_a_second_is_scored_whole() -> None:
+    assert clip_scores(np.array([[0.2], [0.4]], dtype=np.float32), 25.0) == pytest.approx([0.3])
 
 
 def test_bootstrap_draws_groups_and_not_rows() -> None:

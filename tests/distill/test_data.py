@@ -86,6 +86,14 @@ def test_scenes_hold_every_label_at_many_levels_and_never_clip_to_nan(maker: Sce
     assert peaks[peaks > 0].min() < 0.1 < peaks.max()
 
 
+def test_corpus_without_recorded_ambience_is_laid_over_noise() -> None:
+    alone = SceneMaker([clip("cough", 120, 0, marked=True)], RATE, 3)
+    for seed in range(8):
+        scene = alone.scene(np.random.default_rng(seed))
+        assert np.isfinite(scene.samples).all()
+        assert scene.samples.any()
+
+
 def test_some_windows_end_in_digital_silence_and_claim_nothing_there(maker: SceneMaker) -> None:
     dataset = SceneDataset(maker, 2.0, seed=0)
     waves, steps = join_scenes([dataset[index] for index in range(24)])

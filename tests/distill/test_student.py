@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.student import ConvBlock, Residual, Scorer, Student, StudentShape
+from distill.student import ConvBlock, Residual, Scorer, Student, StudentShape, joint_scores
 
 
 @pytest.mark.parametrize("frames", [198, 398, 200, 37])
@@ -22,7 +22,7 @@ def test_default_student_is_under_a_million_parameters() -> None:
 
 
 def test_only_operators_that_run_in_int8() -> None:
-    allowed = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Dropout, nn.Sequential, Residual, ConvBlock, Student)
+    allowed = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.ReLU, nn.Dropout, nn.Sequential, Residual, ConvBlock, Student)
     assert all(isinstance(module, allowed) for module in Student(StudentShape()).modules())
 
 
@@ -42,7 +42,15 @@ def test_shapes_that_int8_cannot_use_are_refused(shape: dict[str, int]) -> None:
         StudentShape(**shape)
 
 
-def test_a_sound_changes_the_steps_around_it_only() -> None:
+def test_score_is_high_only_where_step_and_window_agree() -> None:
+    steps = torch.tensor([[[8.0, 8.0], [-8.0, 8.0]]])
+    scores = joint_scores(steps, torch.tensor([[8.0, -8.0]]))
+    assert scores.shape == (1, 2, 2)
+    assert scores[0, 0, 0] > 0.99
+    assert scores.flatten()[1:].max() < 0.01
+
+
+def test_a_sound_changes_the_step_logits_around_it_only() -> None:
     student = Student(StudentShape(width=16, context_blocks=3)).eval()
     quiet = torch.full((1, 64, 398), -10.0)
     loud = quiet.clone()

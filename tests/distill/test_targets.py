@@ -50,11 +50,30 @@ def test_unmarked_clip_is_present_where_loud_absent_where_quiet_unknown_between(
     assert (targets[205:295, 0] == ABSENT).all()
 
 
-def test_breath_clip_is_never_called_absent_of_breath() -> None:
-    targets = annotate(recording("breath"), sound((1, -40), (1, -60)), RATE, LABELS)
+def test_breath_clip_is_present_where_loud_absent_in_its_pauses_unknown_between() -> None:
+    targets = annotate(recording("breath"), sound((1, -40), (0.5, -47), (0.5, -60)), RATE, LABELS)
     assert (targets[10:90, 1] == PRESENT).mean() > 0.7
-    assert not (targets[:, 1] == ABSENT).any()
+    assert (targets[105:145, 1] == UNKNOWN).all()
+    assert (targets[155:, 1] == ABSENT).all()
     assert (targets[:, 0] == ABSENT).all()
+
+
+def test_steady_breath_clip_is_not_called_absent_of_breath() -> None:
+    targets = annotate(recording("breath"), sound((2, -40)), RATE, LABELS)
+    assert not (targets[:, 1] == ABSENT).any()
+
+
+def test_noise_between_words_is_no_breath_but_a_breath_between_them_may_be() -> None:
+    targets = annotate(recording("speech"), sound((1, -20), (0.5, -40), (0.5, -60)), RATE, LABELS)
+    assert (targets[5:95, 1] == ABSENT).all()
+    assert (targets[105:145, 1] == UNKNOWN).all()
+    assert (targets[170:195, 1] == ABSENT).all()
+
+
+def test_vowel_may_be_speech_but_is_no_breath() -> None:
+    targets = annotate(recording("vowel"), sound((1, -20)), RATE, LABELS)
+    assert (targets[:, 1] == ABSENT).all()
+    assert (targets[:, 2] == UNKNOWN).all()
 
 
 def test_other_sounds_hold_no_label() -> None:
@@ -68,8 +87,8 @@ def test_nothing_is_taught_of_what_may_hide_in_a_sound() -> None:
 
 
 def test_breath_before_a_cough_is_left_open() -> None:
-    targets = annotate(recording("cough", (0.5, 0.9)), sound((2, -30)), RATE, LABELS)
-    assert (targets[:50, 1] == UNKNOWN).all()
+    targets = annotate(recording("cough", (0.5, 0.9)), sound((0.5, -40), (0.5, -20), (1, -70)), RATE, LABELS)
+    assert (targets[5:50, 1] == UNKNOWN).all()
     assert (targets[50:90, 1] == ABSENT).all()
 
 
