@@ -31,7 +31,7 @@ from typing import Any
 
 import soundfile
 
-from edge.demo import HOST, broker
+from edge.broker import HOST, broker
 from edge.errors import UserError
 from edge.scene import compose_scene
 from edge.synthesis import SAMPLE_RATE_HZ

@@ -20,7 +20,7 @@ from align.corpora import read_table
 from align.statistics import Interval
 from bench.listening import Heard, Listener, open_bundle
 from edge.intervals import poisson_interval
-from edge.scoring import EventCounts, bootstrap_f1, count_events, match_onsets
+from edge.matching import EventCounts, bootstrap_f1, count_events, match_onsets
 from quantize.scenes import SCENE_S, Composer, Scene
 
 BLOCK_S = 1.0

@@ -3,22 +3,16 @@
 Composes a synthetic room (or takes a recording of one's own), starts an MQTT broker on a free port of the loopback,
 runs the real daemon on the sound as a second process, prints each event as it comes out of the broker, and ends with
 what was in the scene, what was heard and how fast. All that it makes lies in a temporary folder and goes with it.
-
-The broker, amqtt, is here for the demonstration only: a device reports to one that somebody keeps.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import concurrent.futures
 import contextlib
 import json
-import logging
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -34,20 +28,18 @@ import paho.mqtt.client as mqtt
 import soundfile
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge.broker import HOST, PATIENCE_S, broker
 from edge.clock import parse_rfc3339
 from edge.config import ENVIRONMENT_PREFIX
 from edge.errors import UserError
+from edge.matching import count_events
 from edge.scene import Scene, SceneEvent, compose_scene
-from edge.scoring import count_events
 from edge.settings import Parser
 from edge.sources.file import FileSource
 from edge.synthesis import SAMPLE_RATE_HZ
 
-HOST = "127.0.0.1"
 SITE, DEVICE = "demo", "room"
 _TOPIC = f"acula/{SITE}/{DEVICE}/event"
-_PATIENCE_S = 10.0
-"""How long the broker may take to start or to stop, and a message that it has taken to arrive."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +114,7 @@ def _print_events(daemon: Daemon, subscriber: Subscriber) -> Iterator[Heard]:
     arrived, left = 0, False
     while not (left and arrived >= daemon.events):
         left = daemon.has_left()
-        payload = subscriber.next_event(_PATIENCE_S if left and arrived < daemon.events else 0.1)
+        payload = subscriber.next_event(PATIENCE_S if left and arrived < daemon.events else 0.1)
         if payload is None and left and arrived < daemon.events:
             raise UserError(f"{daemon.events - arrived} events did not arrive; run it again, and report it if it stays")
         if payload is None or daemon.began is None:
@@ -253,7 +245,7 @@ class Subscriber:
         self._client.on_message = lambda _client, _data, message: self._events.put(json.loads(message.payload))
         self._client.connect(HOST, port)
         self._client.loop_start()
-        if not self._subscribed.wait(_PATIENCE_S):
+        if not self._subscribed.wait(PATIENCE_S):
             self._client.loop_stop()
             raise UserError(f"the broker of the demo on port {port} does not answer; run it again")
 
@@ -271,53 +263,6 @@ class Subscriber:
         with contextlib.suppress(queue.Empty):
             return self._events.get(timeout=timeout_s)
         return None
-
-
-@contextlib.contextmanager
-def broker() -> Iterator[int]:
-    """Run an MQTT broker in a thread, open to this machine alone and without a password; gives its port.
-
-    Raises:
-        UserError: amqtt is not installed, or no broker came up.
-    """
-    try:
-        from amqtt.broker import Broker
-    except ModuleNotFoundError:
-        raise UserError("the demo needs a broker: pip install 'acula-edge[demo]'") from None
-    logging.getLogger("amqtt").setLevel(logging.CRITICAL)
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-    loop, stop, started = asyncio.new_event_loop(), asyncio.Event(), concurrent.futures.Future[None]()
-
-    async def serve() -> None:
-        listener = {"type": "tcp", "bind": f"{HOST}:{port}"}
-        plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
-        try:
-            server = Broker({"listeners": {"default": listener}, "plugins": plugins})
-            await server.start()
-        except Exception as error:
-            started.set_exception(error)
-            return
-        started.set_result(None)
-        await stop.wait()
-        await server.shutdown()
-        # A client that was cut off in the middle of its greeting leaves a task behind.
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
-    thread.start()
-    try:
-        started.result(_PATIENCE_S)
-    except Exception as error:
-        raise UserError(f"no broker came up on {HOST}:{port} ({error}); run it again") from error
-    try:
-        yield port
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(_PATIENCE_S)
-        loop.close()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,7 @@
 """Scores detected events against marked ones, the way cough monitors are scored.
 
-An event counts as found when a detection's onset lies within a tolerance of its own; each detection answers for one
-event and each event for one detection (maximum bipartite matching), so that one long detection over three coughs is
-one hit and two misses, and two detections on one cough are one hit and one false alarm. Offsets are ignored.
-
-The two files that `score_files` takes are described in `edge.marks`. This module hears nothing and draws nothing.
+`edge.matching` says which detection is which marked event; here are added intervals, rates an hour and a table for
+people. The two files that `score_files` takes are described in `edge.marks`.
 """
 
 from __future__ import annotations
@@ -13,62 +10,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from edge.errors import UserError
-from edge.intervals import Interval, bootstrap_interval, poisson_interval, poisson_upper_of_none, wilson_interval
+from edge.intervals import Interval, poisson_interval, poisson_upper_of_none, wilson_interval
 from edge.marks import Recording, read_recordings
-
-# Onsets are written with a few decimals: 1.30 - 1.00 must count as 0.30, which it is not in binary.
-_ROUNDING_S = 1e-6
-
-Measure = Literal["sensitivity", "ppv", "f1"]
-_MEASURES: tuple[Measure, ...] = ("sensitivity", "ppv", "f1")
-
-
-@dataclass(frozen=True)
-class EventCounts:
-    """True positives, false positives and false negatives of one recording or of many; add them up with `+`."""
-
-    tp: int = 0
-    fp: int = 0
-    fn: int = 0
-
-    def __add__(self, other: EventCounts) -> EventCounts:
-        """Pool two counts."""
-        return EventCounts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
-
-    @property
-    def reference(self) -> int:
-        """Events in the reference."""
-        return self.tp + self.fn
-
-    @property
-    def detected(self) -> int:
-        """Events detected."""
-        return self.tp + self.fp
-
-    @property
-    def sensitivity(self) -> float:
-        """TP / (TP + FN), the share of marked events that were found; nan where none is marked."""
-        return self.measure("sensitivity")
-
-    @property
-    def ppv(self) -> float:
-        """TP / (TP + FP), the share of detections that are marked; nan where nothing was detected."""
-        return self.measure("ppv")
-
-    @property
-    def f1(self) -> float:
-        """2 TP / (2 TP + FP + FN); nan where nothing is marked and nothing was detected."""
-        return self.measure("f1")
-
-    def measure(self, measure: Measure) -> float:
-        """Return one of the three by its name."""
-        return float(_measures(np.array([[self.tp, self.fp, self.fn]]), measure)[0])
+from edge.matching import MEASURES, EventCounts, Measure, bootstrap, count_events
 
 
 @dataclass(frozen=True)
@@ -120,7 +70,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain values ready for JSON; an undefined one is None."""
         values = asdict(self)
-        for measure in _MEASURES:
+        for measure in MEASURES:
             value = self.counts.measure(measure)
             values[measure] = None if math.isnan(value) else value
         values["fp_per_hour"] = self.fp_per_hour
@@ -138,7 +88,7 @@ class Report:
             ("true positives", f"{counts.tp}"),
             ("false positives", f"{counts.fp} ({elsewhere})"),
             ("false negatives", f"{counts.fn}"),
-            *((title, self._measure_text(m)) for title, m in zip(("sensitivity", "PPV", "F1"), _MEASURES, strict=True)),
+            *((title, self._measure_text(m)) for title, m in zip(("sensitivity", "PPV", "F1"), MEASURES, strict=True)),
             *self._hourly_rows(),
         ]
         method = "bootstrap over recordings, Wilson at 0 and 1" if self.recordings > 1 else "Wilson, one recording"
@@ -165,68 +115,6 @@ class Report:
             text = f"MAE {error.mae_per_hour:.2f}, bias {error.bias_per_hour:+.2f}"
             rows.append(("count error / h", f"{text}, over {error.bins} x {error.bin_hours:.2f} h"))
         return rows
-
-
-def match_onsets(reference_s: ArrayLike, detected_s: ArrayLike, tolerance_s: float = 0.30) -> list[tuple[int, int]]:
-    """Pair detections with marked events, one to one, as many as possible.
-
-    Two onsets may pair when they differ by at most the tolerance. Because that tolerance is the same for all, two pairs
-    that cross can be uncrossed without losing one, so a sweep over both in time order that pairs the earliest two that
-    may pair reaches the maximum bipartite matching. Of several maximum matchings it takes the earliest: the number of
-    pairs has a meaning, the choice of partner within a dense bout has none.
-
-    Args:
-        reference_s: marked onsets in seconds, in any order.
-        detected_s: detected onsets in seconds, in any order.
-        tolerance_s: largest difference of a pair, in seconds.
-
-    Returns:
-        Index pairs (marked, detected) in order of time.
-    """
-    reference, detected = np.asarray(reference_s, np.float64), np.asarray(detected_s, np.float64)
-    by_reference, by_detected = np.argsort(reference, kind="stable"), np.argsort(detected, kind="stable")
-    pairs: list[tuple[int, int]] = []
-    i = j = 0
-    while i < reference.size and j < detected.size:
-        r, d = int(by_reference[i]), int(by_detected[j])
-        late_s = float(detected[d] - reference[r])
-        if abs(late_s) <= tolerance_s + _ROUNDING_S:
-            pairs.append((r, d))
-            i, j = i + 1, j + 1
-        elif late_s > 0:
-            i += 1
-        else:
-            j += 1
-    return pairs
-
-
-def count_events(reference_s: ArrayLike, detected_s: ArrayLike, tolerance_s: float = 0.30) -> EventCounts:
-    """Count hits, false alarms and misses of one recording; arguments as for `match_onsets`."""
-    tp = len(match_onsets(reference_s, detected_s, tolerance_s))
-    return EventCounts(tp, np.size(detected_s) - tp, np.size(reference_s) - tp)
-
-
-def bootstrap(
-    counts: Sequence[EventCounts], measure: Measure, *, resamples: int = 2000, seed: int = 0
-) -> Interval | None:
-    """Return the 95 % interval of a measure when recordings are drawn again with replacement.
-
-    Args:
-        counts: one entry a recording, or a person where recordings of one person belong together.
-        measure: which of the three.
-        resamples: number of draws.
-        seed: of the random generator; the same seed gives the same interval.
-
-    Returns:
-        The interval, or None for fewer than two entries or a measure that no draw defines.
-    """
-    table = np.array([(c.tp, c.fp, c.fn) for c in counts], np.int64).reshape(-1, 3)
-    return bootstrap_interval(table, lambda sums: _measures(sums, measure), resamples=resamples, seed=seed)
-
-
-def bootstrap_f1(counts: Sequence[EventCounts], *, resamples: int = 2000, seed: int = 0) -> Interval | None:
-    """Return the 95 % interval of F1 over recordings; see `bootstrap`."""
-    return bootstrap(counts, "f1", resamples=resamples, seed=seed)
 
 
 def count_error(recordings: Sequence[Recording]) -> CountError | None:
@@ -271,7 +159,7 @@ def score(
             raise UserError(f"{name} {value:g}: give a number above 0")
     counts = [count_events(r.reference_s, r.detected_s, tolerance_s) for r in recordings]
     total = sum(counts, EventCounts())
-    intervals = {measure: _interval(counts, total, measure) for measure in _MEASURES}
+    intervals = {measure: _interval(counts, total, measure) for measure in MEASURES}
     lengths_s = [r.recording_s for r in recordings if r.recording_s is not None]
     if hours is None and len(lengths_s) == len(recordings) and sum(lengths_s) > 0.0:
         hours = sum(lengths_s) / 3600.0
@@ -298,25 +186,6 @@ def score_files(
         UserError: a file that cannot be read or that holds what it should not, with its line; or as `score`.
     """
     return score(read_recordings(reference, events, label), tolerance_s=tolerance_s, label=label, hours=hours)
-
-
-def _measures(table: NDArray[np.int64], measure: Measure) -> NDArray[np.float64]:
-    """Return a measure of each row (tp, fp, fn), nan where it is undefined."""
-    numerator, denominator = _parts(table[:, 0], table[:, 1], table[:, 2], measure)
-    values = np.full(len(table), np.nan)
-    defined = denominator > 0
-    values[defined] = numerator[defined] / denominator[defined]
-    return values
-
-
-def _parts(
-    tp: NDArray[np.int64], fp: NDArray[np.int64], fn: NDArray[np.int64], measure: Measure
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    if measure == "sensitivity":
-        return tp, tp + fn
-    if measure == "ppv":
-        return tp, tp + fp
-    return 2 * tp, 2 * tp + fp + fn
 
 
 def _interval(counts: Sequence[EventCounts], total: EventCounts, measure: Measure) -> Interval | None:

@@ -71,8 +71,8 @@ def _accuracy(results: Results) -> str:
         [
             "## Clips of the test split",
             "",
-            "A clip's score is the mean over its highest-scored second. Clips of which it is not known whether they hold "
-            "the label are left out. 95 % intervals by bootstrap over people.",
+            "A clip's score is the mean over its highest-scored second. Clips of which it is not known whether they "
+            "hold the label are left out. 95 % intervals by bootstrap over people.",
             "",
             "| label | with | without | AUROC | below the checkpoint |",
             "|---|---|---|---|---|",

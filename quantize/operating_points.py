@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge.bundle import OperatingPoint
 from edge.events import segment
-from edge.scoring import EventCounts, count_events
+from edge.matching import EventCounts, count_events
 from quantize.errors import ExportError
 
 ON = (*(round(0.1 + 0.05 * step, 2) for step in range(17)), 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)

@@ -12,16 +12,8 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from edge.errors import UserError
 from edge.intervals import poisson_interval, wilson_interval
 from edge.marks import Recording
-from edge.scoring import (
-    EventCounts,
-    bootstrap,
-    bootstrap_f1,
-    count_error,
-    count_events,
-    match_onsets,
-    score,
-    score_files,
-)
+from edge.matching import EventCounts, bootstrap, bootstrap_f1, count_events, match_onsets
+from edge.scoring import count_error, score, score_files
 
 # Onsets in hundredths, so that ties and differences of exactly the tolerance come up all the time.
 onsets = st.lists(st.integers(0, 300).map(lambda n: n / 100), max_size=25)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from align.corpora import Recording, read_table
-from edge.scoring import EventCounts, count_events
+from edge.matching import EventCounts, count_events
 
 pytestmark = pytest.mark.corpus
 
