@@ -74,7 +74,8 @@ class StudentTask(lightning.LightningModule):
         self.log_mel = LogMel(self.front_end)
         self.mask_bands = FrequencyMasking(12)
         # Convolutions train a fifth faster in this order of memory; the values are the same.
-        self.student = Student(StudentShape(**shape)).to(memory_format=torch.channels_last)
+        self.student = Student(StudentShape(**shape))
+        self.student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = MaskedBinaryCrossEntropy()
         self.validation_clips: list[Clip] = []
 
