@@ -1,1 +1,1 @@
-"""Align an audio encoder with a frozen language teacher: corpora, audio, statistics."""
+"""What every stage of training shares: corpora, audio, channel simulation, statistics."""

@@ -1,1 +1,1 @@
-"""Shrink an encoder to a student that a small board can run."""
+"""Train a student that a small board can run."""

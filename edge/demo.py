@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -117,10 +118,10 @@ def _print_events(daemon: Daemon, subscriber: Subscriber) -> Iterator[Heard]:
         payload = subscriber.next_event(PATIENCE_S if left and arrived < daemon.events else 0.1)
         if payload is None and left and arrived < daemon.events:
             raise UserError(f"{daemon.events - arrived} events did not arrive; run it again, and report it if it stays")
-        if payload is None or daemon.began is None:
+        if payload is None:
             continue
         arrived += 1
-        onset_s = (parse_rfc3339(payload["onset"]) - daemon.began).total_seconds()
+        onset_s = (parse_rfc3339(payload["onset"]) - daemon.began()).total_seconds()
         event = Heard(payload["label"], max(0.0, onset_s), payload["duration_s"], payload["score"])
         print(f"{event.onset_s:6.2f} s  {event.label:<8}{event.duration_s:6.2f} s{event.score:7.2f}", flush=True)
         yield event
@@ -179,8 +180,7 @@ class Daemon:
         }
         self.events = 0
         """How many events it says it has found; known once it has left."""
-        self.began: datetime | None = None
-        """UTC of the first sample, to a few milliseconds; known once it is ready."""
+        self._began: Future[datetime] = Future()
         self._complaint = ""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "edge", "run", *flags],
@@ -201,6 +201,10 @@ class Daemon:
         self._process.kill()
         self._process.wait()
         self._reader.join()
+
+    def began(self) -> datetime:
+        """UTC of the first sample, to a few milliseconds; waits for it where an event overtook what the log says."""
+        return self._began.result(PATIENCE_S)
 
     def has_left(self) -> bool:
         """Whether it has ended well.
@@ -226,7 +230,7 @@ class Daemon:
                 continue
             if entry["event"] == "ready":
                 # The daemon dates a file that it reads fast from the moment at which it begins, which is this one.
-                self.began = parse_rfc3339(entry["timestamp"])
+                self._began.set_result(parse_rfc3339(entry["timestamp"]))
             elif entry["event"] == "stopped":
                 self.events = entry["events"]
 

@@ -53,7 +53,8 @@ def _training(results: Results) -> str:
             "" if notes else "No corpus asks for more to be said.",
             f"Recordings are split by person, or by source where persons are not known: {counts['train']} to train on, "
             f"{counts['validation']} to validate, {counts['test']} to test. Operating points were chosen on the "
-            "validation split; the test split set nothing but gave the figures below.",
+            "validation split; the test split decided only that INT8 costs too little to matter, and gave the figures "
+            "below.",
             "",
             f"Checkpoint: SHA-256 `{results.checkpoint.sha256}`, {results.manifest.created}.",
         ]
@@ -72,7 +73,8 @@ def _accuracy(results: Results) -> str:
             "## Clips of the test split",
             "",
             "A clip's score is the mean over its highest-scored second. Clips of which it is not known whether they "
-            "hold the label are left out. 95 % intervals by bootstrap over people.",
+            "hold the label are left out. 95 % intervals by bootstrap over people or, where a corpus names none, "
+            "recordings.",
             "",
             "| label | with | without | AUROC | below the checkpoint |",
             "|---|---|---|---|---|",

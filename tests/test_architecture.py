@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,18 @@ ALLOWED = {
     "distill": {"distill", "align", "edge"},
     "quantize": {"quantize", "distill", "align", "edge"},
 }
-TRAINING_ONLY = {"torch", "torchaudio", "lightning", "transformers", "timm", "onnx", "scipy", "sklearn", "matplotlib"}
+TRAINING_ONLY = {
+    "torch",
+    "torchaudio",
+    "lightning",
+    "transformers",
+    "timm",
+    "onnx",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "rich",
+}
 
 
 def imported_packages(source: Path) -> set[str]:
@@ -38,7 +50,7 @@ def imported_packages(source: Path) -> set[str]:
 def test_imports_run_one_way(package: str) -> None:
     sources = sorted((ROOT / package).rglob("*.py"))
     assert sources
-    forbidden = set(PACKAGES) - ALLOWED[package]
+    forbidden = {*PACKAGES, "bench", "tests"} - ALLOWED[package]
     found = {str(path.relative_to(ROOT)): names for path in sources if (names := imported_packages(path) & forbidden)}
     assert not found
 
@@ -48,6 +60,13 @@ def test_edge_never_mentions_training_libraries() -> None:
         path.name: names for path in (ROOT / "edge").rglob("*.py") if (names := imported_packages(path) & TRAINING_ONLY)
     }
     assert not found
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck")
+def test_shell_scripts_are_clean() -> None:
+    scripts = [".ci/run", *(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("*.sh"))]
+    run = subprocess.run(["shellcheck", *scripts], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout
 
 
 def test_edge_loads_no_training_library_in_any_module() -> None:
