@@ -6,14 +6,16 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 AUDIO ?=
 
-.PHONY: demo test check format constraints clean
+.PHONY: demo test check format constraints clean system
 
 demo: $(VENV)/.demo
 	$(RUN) -m edge.demo $(if $(AUDIO),--audio "$(AUDIO)")
 
-test: $(VENV)/.test
-	bash tests/system_packages.sh
+test: system $(VENV)/.test
 	$(RUN) -m pytest
+
+system:
+	sh tests/system_packages.sh
 
 check: $(VENV)/.test
 	$(VENV)/bin/ruff check .
