@@ -1,7 +1,7 @@
 """Simulate what lies between a mouth and a file: room, microphone, telephone, codec, level.
 
-The corpora differ in their channels as much as in what they hold, so a net can learn "telephone" for "cough". Every
-training sound, whatever its label, therefore passes through a random channel. Codecs are real ones (libsndfile's),
+The corpora differ in their channels as much as in what they hold, so a net can learn "telephone" for "cough". Training
+sounds of every label therefore pass through random channels. Codecs are real ones (libsndfile's),
 encoded and decoded in memory. Every function maps float32 (samples,) at one rate to the same length and timing.
 """
 

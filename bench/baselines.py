@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,11 +42,14 @@ def energy_onsets(path: Path) -> list[float]:
 
 
 class ClipBaseline:
-    """Logistic regression on mean, deviation and extremes of each mel band, fitted on the training clips."""
+    """Logistic regression on mean, deviation and extremes of each mel band.
 
-    def __init__(self, recordings: Sequence[Recording], labels: Sequence[str]) -> None:
+    It is fitted on the training clips of the corpora that the bundle was trained on, so that both know the same.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], labels: Sequence[str], corpora: Collection[str]) -> None:
         self._features = {row.path: _features(row) for row in tqdm(recordings, desc="baselines", unit="clip")}
-        train = [row for row in recordings if row.split == "train"]
+        train = [row for row in recordings if row.split == "train" and row.corpus in corpora]
         features = np.stack([self._features[row.path] for row in train])
         self._models = {
             label: make_pipeline(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from align.statistics import clip_scores
 from edge.analysis import Analyzer
 from edge.backends import open_backend
 from edge.bundle import Bundle, default_bundle, load_bundle
+from edge.errors import UserError
 from edge.events import Event
 from edge.sources.file import FileSource
 from edge.track import TrackChunk
@@ -84,3 +86,12 @@ class Listener:
 def open_bundle(path: Path | None) -> Bundle:
     """The bundle in a folder, unsigned ones too since it is only measured; None takes the one that ships."""
     return load_bundle(path or default_bundle(), allow_unsigned=True)
+
+
+def run(program: Callable[[], None]) -> None:
+    """Run a program; a wrong input ends it with one line and status 2."""
+    try:
+        program()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

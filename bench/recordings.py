@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from align.corpora import Recording, read_table
-from align.statistics import Interval, auroc_interval
+from align.statistics import Interval, auroc, auroc_interval
 from bench.baselines import ClipBaseline, energy_onsets
-from bench.listening import Heard, Listener, open_bundle
+from bench.listening import Heard, Listener, open_bundle, run
 from edge.matching import EventCounts, bootstrap_f1, count_events
 
 ESC = ("esc50-f4", "esc10")
+FEWEST_GROUPS = 5
+"""Resampling fewer people than this says nothing."""
 Condition = Callable[[Recording], bool]
 
 
@@ -85,7 +87,7 @@ CLIP_TASKS = (
 
 def clip_table(rows: Sequence[Recording], heard: Sequence[Heard], baseline: ClipBaseline | None) -> list[str]:
     """Lines of AUROC by task: positives, negatives, this bundle, and the baselines."""
-    lines = [f"{'clip AUROC':<42}{'pos':>5}{'neg':>5}  {'bundle':<23}{'loudness':<10}{'log-mel regression'}"]
+    lines = [f"{'clip AUROC':<42}{'pos':>5}{'neg':>5}  {'bundle':<23}{'loudness':<23}{'log-mel regression'}"]
     for task in CLIP_TASKS:
         chosen = [
             (row, ears) for row, ears in zip(rows, heard, strict=True) if task.positive(row) or task.negative(row)
@@ -95,16 +97,20 @@ def clip_table(rows: Sequence[Recording], heard: Sequence[Heard], baseline: Clip
             continue
         groups = [row.group for row, _ in chosen]
 
-        def area(scores: Sequence[float], truth: list[bool] = truth, groups: list[str] = groups) -> Interval:
-            return auroc_interval(truth, scores, groups)
-
-        net = area([task.score(ears) for _, ears in chosen])
-        others = ""
+        scores = {"bundle": [task.score(ears) for _, ears in chosen]}
         if baseline:
-            loud = area([baseline.loudness(row) for row, _ in chosen]).value
-            others = f"{loud:<10.3f}{area([baseline.score(row, task.label) for row, _ in chosen])}"
-        lines.append(f"{task.title:<42}{sum(truth):>5}{len(truth) - sum(truth):>5}  {net!s:<23}{others}")
+            scores["loudness"] = [baseline.loudness(row) for row, _ in chosen]
+            scores["log-mel"] = [baseline.score(row, task.label) for row, _ in chosen]
+        cells = "".join(f"{_area(truth, values, groups):<23}" for values in scores.values())
+        lines.append(f"{task.title:<42}{sum(truth):>5}{len(truth) - sum(truth):>5}  {cells}".rstrip())
     return lines
+
+
+def _area(truth: Sequence[bool], scores: Sequence[float], groups: Sequence[str]) -> str:
+    """AUROC with its interval, or alone where too few people hold the label for one."""
+    if len({group for group, holds in zip(groups, truth, strict=True) if holds}) < FEWEST_GROUPS:
+        return f"{auroc(truth, scores):.3f}"
+    return str(auroc_interval(truth, scores, groups))
 
 
 def event_table(rows: Sequence[Recording], heard: Sequence[Heard]) -> list[str]:
@@ -142,13 +148,17 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
     parser.add_argument("--split", default="test", choices=("test", "train"), help="which recordings (default: test)")
     parser.add_argument("--no-baselines", action="store_true", help="skip the trivial baselines")
-    arguments = parser.parse_args()
+    run(lambda: _print_tables(parser.parse_args()))
+
+
+def _print_tables(arguments: argparse.Namespace) -> None:
     table = [row for row in read_table(arguments.recordings) if row.modality == "airborne"]
     rows = [row for row in table if row.split == arguments.split]
     listener = Listener(open_bundle(arguments.bundle))
     heard = listener.hear_all(rows)
-    baseline = None if arguments.no_baselines else ClipBaseline(table, listener.labels)
     manifest = listener.bundle.manifest
+    heard_before = {corpus.name for corpus in manifest.corpora}
+    baseline = None if arguments.no_baselines else ClipBaseline(table, listener.labels, heard_before)
     hours = sum(ears.duration_s for ears in heard) / 3600
     name = f"bundle {manifest.name} {manifest.version} ({manifest.precision})"
     print(f"{name}, {len(rows)} {arguments.split} clips, {hours:.2f} h\n")

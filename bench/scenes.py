@@ -1,7 +1,8 @@
 """False alarms an hour: `python -m bench.scenes --recordings RECORDINGS`.
 
 Composes hours of continuous sound of test recordings (`quantize.scenes` says of what) and counts what the device hears
-in them. Every onset is known, so every false alarm can be laid at the door of the sound that caused it.
+in them. Every onset is known, so every false alarm can be laid at the door of the sound that caused it. The intervals
+are over scenes; a recording comes in several of them, so they are somewhat too narrow.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from tqdm import tqdm
 from align.audio import load
 from align.corpora import read_table
 from align.statistics import Interval
-from bench.listening import Heard, Listener, open_bundle
+from bench.listening import Heard, Listener, open_bundle, run
+from edge.errors import UserError
 from edge.intervals import poisson_interval
 from edge.matching import EventCounts, bootstrap_f1, count_events, match_onsets
 from quantize.scenes import SCENE_S, Composer, Scene
@@ -45,10 +47,15 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
     parser.add_argument("--hours", type=float, default=2.0, help="hours to compose (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scenes (default: 0)")
-    arguments = parser.parse_args()
+    run(lambda: _measure(parser.parse_args()))
+
+
+def _measure(arguments: argparse.Namespace) -> None:
     listener = Listener(open_bundle(arguments.bundle))
     rate = listener.bundle.manifest.front_end.sample_rate_hz
     rows = [row for row in read_table(arguments.recordings) if row.split == "test" and row.modality == "airborne"]
+    if not any(row.event == LABEL and row.times_s for row in rows):
+        raise UserError(f"{arguments.recordings}: no test recording has marked times of {LABEL}")
     composer = Composer([(row, load(row.path, rate)) for row in rows], LABEL, rate)
     counts: list[EventCounts] = []
     causes: Counter[str] = Counter()

@@ -23,7 +23,7 @@ class TrainSettings(ProgramSettings):
     validation_share: float = Field(0.12, gt=0, lt=0.5, description="share of the training groups held out")
     width: int = Field(32, ge=16, multiple_of=16, description="channels of the first residual stage")
     context_blocks: int = Field(4, ge=1, le=6, description="temporal residual blocks, dilated 1, 2, 4, ...")
-    window_s: float = Field(2.0, ge=1, le=8, description="window, in seconds")
+    window_s: float = Field(2.0, ge=1, le=4, multiple_of=1, description="window, in whole seconds")
     epochs: int = Field(20, ge=1, description="epochs; an epoch is a fixed number of scenes")
     scenes_per_epoch: int = Field(1536, ge=16, multiple_of=16, description="scenes of 8 s drawn in an epoch")
     learning_rate: float = Field(2e-3, gt=0, lt=1, description="highest learning rate of the one-cycle schedule")

@@ -20,7 +20,7 @@ from align.channel import Samples, decibels, in_room, random_channel, room_respo
 from align.corpora import Recording
 from distill.scenes import Canvas, Clip, active_level_db, coloured_noise
 from distill.student import FRAMES_PER_STEP
-from distill.targets import PRESENT, annotate, to_steps
+from distill.targets import PRESENT, annotate, holds, to_steps
 
 WINDOWS_PER_SCENE = 4
 FRAME_RATE_HZ = 100
@@ -71,9 +71,10 @@ def load_clips(recordings: Sequence[Recording], sample_rate_hz: int, labels: Seq
 
     def clip(recording: Recording) -> Clip:
         samples = load(recording.path, sample_rate_hz)
-        source = f"{recording.corpus}/{recording.path.name}"
         targets = annotate(recording, samples, sample_rate_hz, labels)
-        return Clip(samples, targets, recording.event, recording.corpus, source, marked=bool(recording.times_s))
+        known = tuple(holds(recording, label) for label in labels)
+        marked = bool(recording.times_s) and recording.event in labels
+        return Clip(samples, targets, recording.event, recording.corpus, known, marked)
 
     with ThreadPoolExecutor(2) as pool:
         return list(tqdm(pool.map(clip, recordings), total=len(recordings), desc="decode", unit="clip"))

@@ -82,8 +82,7 @@ class StudentTask(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """Return the loss of a batch: waveform (batch, samples), targets (batch, steps, labels)."""
         waveform, targets = batch
-        with torch.autocast(self.device.type, enabled=False):  # the front-end is exact on the device too
-            log_mel = self.log_mel(waveform)
+        log_mel = self._features(waveform)
         if torch.rand(()) < 0.5:
             log_mel = self.mask_bands(log_mel, float(log_mel.mean()))
         _, step_logits, window_logits = self.student(log_mel)
@@ -105,13 +104,9 @@ class StudentTask(lightning.LightningModule):
         scores = np.stack([clip_scores(track, steps_per_s) for track in tracks])
         figures: dict[str, float] = {}
         for column, label in enumerate(self.labels):
-            truth = [clip.event == label for clip in self.validation_clips]
-            judged = [
-                known or not (clip.targets[:, column] == UNKNOWN).any()
-                for clip, known in zip(self.validation_clips, truth, strict=True)
-            ]
-            rows = np.flatnonzero(judged)
-            figures[f"auroc_{label}"] = auroc([truth[row] for row in rows], scores[rows, column])
+            truth = [clip.holds[column] for clip in self.validation_clips]
+            rows = [row for row, known in enumerate(truth) if known is not None]
+            figures[f"auroc_{label}"] = auroc([bool(truth[row]) for row in rows], scores[rows, column])
         figures.update(self._marked_steps(tracks))
         figures["score"] = float(np.mean(list(figures.values())))
         return figures
@@ -140,10 +135,16 @@ class StudentTask(lightning.LightningModule):
         windows = -(-len(samples) // self.window_samples)
         padded = np.zeros((windows, self.window_samples), dtype=np.float32)
         padded.reshape(-1)[: len(samples)] = samples
-        _, step_logits, window_logits = self.student(self.log_mel(torch.from_numpy(padded).to(self.device)))
+        _, step_logits, window_logits = self.student(self._features(torch.from_numpy(padded).to(self.device)))
         steps = -(-len(samples) // (self.front_end.hop_samples * FRAMES_PER_STEP))
         scores = joint_scores(step_logits, window_logits).reshape(-1, len(self.labels))[:steps]
         return np.asarray(scores.float().cpu().numpy())
+
+    def _features(self, waveform: Tensor) -> Tensor:
+        """Log-mel in float32 whatever the net is trained in, as it is on the device."""
+        with torch.autocast(self.device.type, enabled=False):
+            log_mel: Tensor = self.log_mel(waveform)
+        return log_mel
 
     def configure_optimizers(self) -> Any:
         """AdamW with a one-cycle schedule over the whole training."""

@@ -29,8 +29,8 @@ class Clip:
     """(ceil(samples / hop), labels)."""
     event: str
     corpus: str
-    source: str = ""
-    """Where it comes from, for listing failures."""
+    holds: tuple[bool | None, ...] = ()
+    """Which labels the whole recording holds; None where nobody knows."""
     marked: bool = False
     """Whether its targets come from hand-marked times."""
 
@@ -48,7 +48,7 @@ class Clip:
         ramp = np.linspace(0.0, 1.0, fade, dtype=np.float32)
         samples[:fade] *= ramp
         samples[len(samples) - fade :] *= ramp[::-1]
-        return Clip(samples, self.targets[first_frame:last_frame], self.event, self.corpus, self.source, self.marked)
+        return Clip(samples, self.targets[first_frame:last_frame], self.event, self.corpus, self.holds, self.marked)
 
 
 def active_level_db(samples: Samples, sample_rate_hz: int) -> float:

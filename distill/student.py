@@ -2,7 +2,7 @@
 
 Log-mel in, an embedding and a score for every label each 40 ms out. Only convolutions, ReLU and residual adds, with
 batch norm that folds into the convolution before it and channels in multiples of 16: what TensorRT 8.5 and later runs
-in INT8; only two small layers behind the pooling stay float. It knows nothing of waveforms, labels' names or losses.
+in INT8; what makes the embedding and the scores stays float. It knows nothing of waveforms, labels' names or losses.
 """
 
 from __future__ import annotations

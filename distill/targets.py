@@ -49,10 +49,19 @@ FLOOR_SHARE = 0.15
 """The quietest moments of a recording are what its room and telephone sound like, not somebody breathing there."""
 
 
+def holds(recording: Recording, label: str) -> bool | None:
+    """Whether a clip holds a label, as far as its corpus says; None where it may without being called so."""
+    if recording.event == label:
+        return True
+    return None if not recording.event or label in MAY_HOLD.get(recording.event, ()) else False
+
+
 def annotate(recording: Recording, samples: NDArray[np.float32], sample_rate_hz: int, labels: Sequence[str]) -> Targets:
     """Targets of a whole recording, shape (ceil(samples / 10 ms), labels), values PRESENT, ABSENT or UNKNOWN."""
     hop = sample_rate_hz // 100
     level = _level_db(samples, hop)
+    if not recording.event:
+        return np.full((len(level), len(labels)), UNKNOWN, dtype=np.int8)
     targets = np.zeros((len(level), len(labels)), dtype=np.int8)
     for column, label in enumerate(labels):
         if label == recording.event:

@@ -6,11 +6,12 @@ Stops and resumes: run the same command again. Writes into the output folder `la
 
 from __future__ import annotations
 
+import csv
 import json
 import os
-import shutil
 import sys
 import warnings
+from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from distill.figures import plot_learning_curves
 from distill.module import StudentTask
 from distill.student import StudentShape
 from edge.bundle import FrontEnd
+from edge.errors import UserError
 from edge.settings import run_program, to_toml
 
 SCENES_PER_BATCH = 16
@@ -72,11 +74,17 @@ def select(settings: TrainSettings) -> list[Recording]:
 
 
 def train(settings: TrainSettings) -> Path:
-    """Train, or resume, and return the path of the last checkpoint."""
+    """Train, or resume, and return the path of the last checkpoint.
+
+    Raises:
+        UserError: the output folder cannot be written, or holds a training with other settings.
+        CorpusError: as `select`.
+    """
     rows = select(settings)
-    output = settings.output
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "settings.toml").write_text(to_toml(settings))
+    output, last = settings.output, settings.output / "last.ckpt"
+    _claim(output, to_toml(settings))
+    if last.is_file() and torch.load(last, weights_only=True)["epoch"] + 1 >= settings.epochs:
+        return last
     front_end = FrontEnd()
     clips = {
         split: load_clips([row for row in rows if row.split == split], front_end.sample_rate_hz, settings.labels)
@@ -108,13 +116,12 @@ def train(settings: TrainSettings) -> Path:
         accelerator="auto",
         precision="bf16-mixed" if has_bfloat16() else "32-true",
         callbacks=[every_epoch, average, TQDMProgressBar(refresh_rate=5)],
-        logger=CSVLogger(output, name="", version="log", flush_logs_every_n_steps=50),
+        logger=CSVLogger(output, name="log"),
         gradient_clip_val=1.0,
         num_sanity_val_steps=0,
         enable_model_summary=False,
         default_root_dir=output,
     )
-    last = output / "last.ckpt"
     trainer.fit(
         task,
         _loader(SceneMaker(clips["train"], front_end.sample_rate_hz, len(settings.labels)), settings),
@@ -124,6 +131,29 @@ def train(settings: TrainSettings) -> Path:
     )
     _write_figures(output, trainer)
     return last
+
+
+def _claim(output: Path, settings: str) -> None:
+    """Make the output folder, or find in it a training with the same settings.
+
+    A training that went on under other ones, say with people whom it has already heard held out, would tell untruths.
+    """
+    path = output / "settings.toml"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if (output / "last.ckpt").is_file() and path.is_file():
+            before, now = (set(_lasting(text)) for text in (path.read_text(), settings))
+            if before != now:
+                changed = ", ".join(sorted({line.partition(" ")[0] for line in before ^ now}))
+                raise UserError(f"{output} holds a training with another {changed}; name another --output or remove it")
+        path.write_text(settings)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror}); name another --output") from error
+
+
+def _lasting(settings: str) -> list[str]:
+    """The lines of settings that may not change between the stop and the resumption of a training."""
+    return [line for line in settings.splitlines() if not line.startswith(("workers ", "recordings ", "output "))]
 
 
 def _corpora(rows: list[Recording]) -> list[dict[str, object]]:
@@ -156,7 +186,18 @@ def _one_thread(_worker: int) -> None:
 
 
 def _write_figures(output: Path, trainer: lightning.Trainer) -> None:
-    shutil.copy(output / "log" / "metrics.csv", output / "metrics.csv")
+    """Join the logs of every start into one row an epoch, draw them, and keep the last epoch's figures."""
+    epochs: dict[int, dict[str, str]] = defaultdict(dict)
+    logs = sorted((output / "log").glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name[8:]))
+    for log in logs:
+        with log.open(newline="") as stream:
+            for row in csv.DictReader(stream):
+                epochs[int(row["epoch"])] |= {name: value for name, value in row.items() if value}
+    names = sorted({name for row in epochs.values() for name in row} - {"epoch", "step"})
+    with (output / "metrics.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["epoch", "step", *names])
+        writer.writeheader()
+        writer.writerows(row for _, row in sorted(epochs.items()))
     plot_learning_curves(output / "metrics.csv", output / "learning_curves.png")
     figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("validation/")}
     figures |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
@@ -170,7 +211,8 @@ def main() -> int:
 
     def run(settings: TrainSettings) -> int:
         checkpoint = train(settings)
-        print(f"checkpoint: {checkpoint}\nnext: python -m quantize.export --checkpoint {checkpoint} --target cpu")
+        export = f"python -m quantize.export --checkpoint {checkpoint} --recordings {settings.recordings}"
+        print(f"checkpoint: {checkpoint}\nnext: {export} --name room --output bundles/room")
         return 0
 
     return run_program(TrainSettings, run, prog="python -m distill.train", description=__doc__ or "")

@@ -70,8 +70,8 @@ def draw_windows(
 def quantise(float_path: Path, int8_path: Path, windows: NDArray[np.float32], front_end: FrontEnd) -> None:
     """Write the INT8 form of an encoder, its ranges the extremes over the windows (n, window_samples).
 
-    The first and the last convolutions stay float: the first sees the log-mel's whole range and costs little, the last
-    make the scores.
+    The first convolution stays float because it sees the log-mel's whole range and costs little; what makes the scores
+    and the embedding, the last convolution and the layers behind the pooling, because rounding would show there.
 
     Raises:
         GateError: the written graph is not what was asked for, see `quantize.graph.check_graph`.

@@ -1,8 +1,8 @@
 """Turn a trained student into a bundle: `python -m quantize.export --checkpoint runs/room/last.ckpt ...`.
 
 Builds beside the output folder and puts the bundle in place only after it passed every gate: float32 parity with torch,
-AUROC against the checkpoint, hashes, golden vectors. The same checkpoint gives the same bytes again, which is why no
-clock time and no speed is written into a bundle; `--report` keeps those.
+AUROC against the checkpoint, hashes, golden vectors. The same checkpoint in the same precision gives the same bytes
+again, which is why no clock time and no speed is written into a bundle; `--report` keeps those.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def export(settings: ExportSettings) -> int:
     refuse_foreign(settings.output)
     checkpoint = load_checkpoint(settings.checkpoint)
     splits = read_splits(settings.recordings, checkpoint)
-    settings.output.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=settings.output.parent, prefix=f".{settings.output.name}-") as scratch:
+    if settings.report is not None and not settings.report.parent.is_dir():
+        raise ExportError(f"{settings.report}: there is no folder {settings.report.parent}; make it first")
+    with _beside(settings.output) as scratch:
         try:
             results = _Exporter(settings, checkpoint, splits, Path(scratch)).run()
         except GateError as error:
@@ -70,8 +71,18 @@ def export(settings: ExportSettings) -> int:
         replace(Path(scratch) / "bundle", settings.output, Path(scratch) / "old")
     if settings.report is not None:
         settings.report.write_text(json.dumps(report(results), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    print(f"\n{table(results)}\n\nbundle: {settings.output}\nnext: python -m edge verify {settings.output}")
+    print(f"\n{table(results)}\n\nbundle: {settings.output}")
+    print(f"next: python -m edge verify --bundle.allow_unsigned {settings.output}")
     return 0
+
+
+def _beside(output: Path) -> TemporaryDirectory[str]:
+    """A scratch folder on the output's disk, so that the bundle is put in place by renaming."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        return TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-")
+    except OSError as error:
+        raise ExportError(f"{output.parent}: cannot be written ({error.strerror}); name another --output") from error
 
 
 class _Exporter:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from align.statistics import Interval, auroc, bootstrap, clip_scores
+from align.statistics import Interval, auroc_difference, auroc_interval, clip_scores
 from distill.data import FRAME_RATE_HZ
 from edge.analysis import Analyzer
 from edge.backends.base import Backend
@@ -112,14 +112,10 @@ def _intervals(
     rounds: int,
 ) -> tuple[Interval, Interval]:
     """AUROC with its interval, and the paired drop with its own."""
-
-    def drop(rows: NDArray[np.int64]) -> float:
-        return auroc(truth[rows], before[rows]) - auroc(truth[rows], after[rows])
-
-    value = bootstrap(lambda rows: auroc(truth[rows], after[rows]), groups, rounds=rounds)
+    value = auroc_interval(truth, after, groups, rounds=rounds)
     if np.array_equal(after, before):
         return value, Interval(0.0, 0.0, 0.0)
-    return value, bootstrap(drop, groups, rounds=rounds)
+    return value, auroc_difference(truth, before, after, groups, rounds=rounds)
 
 
 def output_error(reference: Backend, candidate: Backend, windows: NDArray[np.float32]) -> OutputError:

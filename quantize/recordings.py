@@ -13,7 +13,7 @@ from align.channel import Samples
 from align.corpora import Recording, hold_out, read_table
 from align.corpora.recording import Split
 from distill.data import load_clips
-from distill.targets import UNKNOWN
+from distill.targets import holds
 from quantize.checkpoint import Checkpoint
 from quantize.errors import ExportError
 
@@ -56,7 +56,7 @@ def read_splits(table: Path, checkpoint: Checkpoint) -> dict[Split, list[Recordi
 
 
 def load_labelled(recordings: Sequence[Recording], checkpoint: Checkpoint) -> list[LabelledClip]:
-    """Decode recordings and say which labels they hold, by the training's own targets."""
+    """Decode recordings and say which labels they hold."""
     rate = checkpoint.front_end.sample_rate_hz
     clips = load_clips(recordings, rate, checkpoint.labels)
     return [
@@ -64,16 +64,7 @@ def load_labelled(recordings: Sequence[Recording], checkpoint: Checkpoint) -> li
             recording,
             clip.samples,
             len(clip.samples) / rate,
-            tuple(
-                _holds(recording, label, bool((clip.targets[:, column] == UNKNOWN).any()))
-                for column, label in enumerate(checkpoint.labels)
-            ),
+            tuple(holds(recording, label) for label in checkpoint.labels),
         )
         for recording, clip in zip(recordings, clips, strict=True)
     ]
-
-
-def _holds(recording: Recording, label: str, left_open: bool) -> bool | None:
-    if recording.event == label:
-        return True
-    return None if left_open or not recording.event else False

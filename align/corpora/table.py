@@ -26,7 +26,7 @@ def read_table(path: Path) -> list[Recording]:
     if not path.is_file():
         raise CorpusError(f"{path}: no such file; give the CSV that lists the recordings")
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
             if missing:
@@ -76,7 +76,11 @@ def _times(where: str, text: str) -> tuple[tuple[float, float], ...]:
 
 def _refuse_leaks(path: Path, rows: list[Recording]) -> None:
     split_of: dict[str, Split] = {}
+    seen: set[Path] = set()
     for row in rows:
+        if row.path in seen:
+            raise CorpusError(f"{path}: {row.path} is listed twice; list a recording once, with its person")
+        seen.add(row.path)
         first = split_of.setdefault(row.group, row.split)
         if first != row.split:
             raise CorpusError(f"{path}: group {row.group} is in {first} and in {row.split}; keep a person in one split")

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
-from align.channel import CODECS, Codec, band_limit, in_room, level_db, random_channel, room_response, through_codec
+from align.channel import (
+    CODECS,
+    SMALLEST,
+    Codec,
+    band_limit,
+    in_room,
+    level_db,
+    random_channel,
+    room_response,
+    through_codec,
+)
 
 RATE = 16000
 
@@ -20,9 +30,10 @@ def burst() -> np.ndarray:
     return samples
 
 
+@pytest.mark.parametrize("quality", [0.3, SMALLEST])
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.subtype)
-def test_codec_keeps_length_and_timing(burst: np.ndarray, codec: Codec) -> None:
-    heard = through_codec(burst, RATE, codec)
+def test_codec_keeps_length_and_timing(burst: np.ndarray, codec: Codec, quality: float) -> None:
+    heard = through_codec(burst, RATE, codec, quality)
     limited = band_limit(burst, RATE, codec.sample_rate_hz)
     lag = int(np.argmax(fftconvolve(heard, limited[::-1]))) - (len(burst) - 1)
     assert len(heard) == len(burst)

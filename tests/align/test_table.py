@@ -41,6 +41,7 @@ def test_unknown_value_is_absent_from_metadata(tmp_path: Path) -> None:
         (["a.wav,ann,train,cough,0.5,,"], "line 2: cough_times has '0.5'; write onset-offset"),
         (["a.wav,ann,train,cough,0.9-0.5,,"], "does not end after it starts"),
         (["a.wav,ann,train,,,,", "b.wav,ann,test,,,,"], "group ann is in train and in test"),
+        (["a.wav,ann,train,,,,", "a.wav,bob,test,,,,"], "a.wav is listed twice"),
     ],
 )
 def test_wrong_row_is_refused_in_one_line(tmp_path: Path, lines: list[str], message: str) -> None:
@@ -48,6 +49,12 @@ def test_wrong_row_is_refused_in_one_line(tmp_path: Path, lines: list[str], mess
         read_table(write(tmp_path, *lines))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_table_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    table = write(tmp_path, "a.wav,ann,train,cough,,,")
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
+    assert read_table(table)[0].path == tmp_path / "a.wav"
 
 
 def test_missing_table_is_named(tmp_path: Path) -> None:

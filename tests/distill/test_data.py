@@ -18,9 +18,7 @@ def clip(event: str, frames: int, column: int | None = None, corpus: str = "home
     targets = np.zeros((frames, 3), dtype=np.int8)
     if column is not None:
         targets[frames // 4 : frames // 2, column] = PRESENT
-    return Clip(
-        (0.1 * rng.standard_normal(frames * HOP)).astype(np.float32), targets, event, corpus, "home/a.wav", marked
-    )
+    return Clip((0.1 * rng.standard_normal(frames * HOP)).astype(np.float32), targets, event, corpus, marked=marked)
 
 
 @pytest.fixture

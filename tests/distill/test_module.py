@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from align.corpora import Recording
 from distill.module import POSITIVE_WEIGHT, MaskedBinaryCrossEntropy, StudentTask
 from distill.scenes import Clip
 from distill.student import StudentShape
-from distill.targets import ABSENT, PRESENT, UNKNOWN
+from distill.targets import ABSENT, PRESENT, UNKNOWN, holds
 from distill.train import AVERAGE_DECAY, moving_average
 from edge.bundle import FrontEnd
 
@@ -66,16 +68,18 @@ def test_track_covers_clips_of_any_length(task: StudentTask, samples: int) -> No
 
 
 def test_clip_in_which_a_label_may_hide_is_not_judged_for_it(task: StudentTask) -> None:
-    def clip(event: str, value: int = 0) -> Clip:
+    def clip(event: str) -> Clip:
         samples = (0.1 * np.random.default_rng(len(event)).standard_normal(RATE)).astype(np.float32)
-        targets = np.zeros((100, 3), dtype=np.int8)
-        targets[:, 1] = value
-        return Clip(samples, targets, event, "home")
+        recording = Recording(Path("a.wav"), "home", "ann", "validation", "airborne", event)
+        known = tuple(holds(recording, label) for label in ("cough", "breath", "speech"))
+        return Clip(samples, np.zeros((100, 3), dtype=np.int8), event, "home", known)
 
     task.validation_clips = [clip("cough"), clip("breath"), clip("speech"), clip("dog")]
     known = task.evaluate()["auroc_breath"]
-    task.validation_clips.append(clip("non_cough", UNKNOWN))
+    task.validation_clips.append(clip("non_cough"))
     assert task.evaluate()["auroc_breath"] == known
+    task.validation_clips += [clip("cough"), clip("rain")]
+    assert len([clip for clip in task.validation_clips if clip.holds[1] is not None]) == 6
 
 
 def test_moving_average_starts_short_and_ends_long() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from align.corpora import Recording
-from distill.targets import ABSENT, PRESENT, UNKNOWN, annotate, to_steps
+from distill.targets import ABSENT, PRESENT, UNKNOWN, annotate, holds, to_steps
 
 RATE = 16000
 LABELS = ("cough", "breath", "speech")
@@ -94,6 +95,24 @@ def test_breath_before_a_cough_is_left_open() -> None:
 
 def test_silent_clip_is_no_error() -> None:
     assert annotate(recording("cough"), np.zeros(1600, dtype=np.float32), RATE, LABELS).shape == (10, 3)
+
+
+def test_nothing_is_taught_of_a_recording_that_nobody_labelled() -> None:
+    assert (annotate(recording(""), sound((1, -20)), RATE, LABELS) == UNKNOWN).all()
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ("cough", (True, False, False)),
+        ("breath", (False, True, False)),
+        ("rain", (False, False, False)),
+        ("non_cough", (False, None, None)),
+        ("", (None, None, None)),
+    ],
+)
+def test_clip_holds_what_it_is_called_and_perhaps_what_may_hide_in_it(event: str, expected: tuple[bool | None]) -> None:
+    assert tuple(holds(recording(event), label) for label in LABELS) == expected
 
 
 def test_steps_follow_the_majority() -> None:

@@ -83,7 +83,7 @@ def test_activations_are_uint8_and_weights_int8_per_channel(bundles: tuple[Bundl
         if node.op_type == "DequantizeLinear" and node.input[0] in stored and stored[node.input[0]].dtype == np.int8
     ]
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    assert len(weights) == len(convolutions) - 3
+    assert len(weights) == len(convolutions) - 2
     for node in weights:
         weight, scale = stored[node.input[0]], stored[node.input[1]]
         assert scale.shape == (weight.shape[0],)
@@ -92,11 +92,11 @@ def test_activations_are_uint8_and_weights_int8_per_channel(bundles: tuple[Bundl
 
 def test_first_and_last_convolutions_stay_float(bundles: tuple[Bundle, Bundle]) -> None:
     excluded = float_convolutions(onnx.load(str(bundles[0].encoder_path)))
-    assert len(excluded) == 3
+    assert len(excluded) == 2
     model = onnx.load(str(bundles[1].encoder_path))
     stored = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     weights = {node.name: node.input[1] for node in model.graph.node if node.op_type == "Conv"}
-    assert [stored.get(weights[name]) for name in excluded] == [onnx.TensorProto.FLOAT] * 3
+    assert [stored.get(weights[name]) for name in excluded] == [onnx.TensorProto.FLOAT] * 2
 
 
 def test_int8_graph_has_opset_17_and_names_its_calibration(
