@@ -108,7 +108,7 @@ def _score(parser: argparse.ArgumentParser, arguments: list[str], _started: floa
     report = score_files(
         parsed.reference, parsed.events, tolerance_s=parsed.tolerance_s, label=parsed.label, hours=parsed.hours
     )
-    print(json.dumps(report.to_dict(), ensure_ascii=False) if parsed.json else report.text())
+    print(json.dumps(report.to_dict()) if parsed.json else report.text())
     return 0
 
 

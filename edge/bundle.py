@@ -148,7 +148,7 @@ def write_manifest(folder: Path | str, manifest: Manifest) -> Manifest:
     names = sorted(path.name for path in folder.iterdir() if path.name not in (MANIFEST, SIGNATURE))
     hashes = {name: hashlib.sha256(_read(folder, name)).hexdigest() for name in names}
     complete = Manifest.model_validate(manifest.model_dump() | {"files": hashes})
-    text = json.dumps(complete.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(complete.model_dump(mode="json"), indent=2, sort_keys=True, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return complete
 

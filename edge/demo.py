@@ -97,7 +97,7 @@ def _run(parsed: argparse.Namespace) -> int:
         with contextlib.closing(FileSource(audio)) as source:
             duration_s = source.duration_s
         with broker() as port, Subscriber(port, _TOPIC) as subscriber:
-            what = "a synthetic room" if scene else str(audio)
+            what = "a synthetic room" if scene else os.fsencode(audio).decode(errors="replace")
             print(f"{duration_s:.1f} s of {what}, heard over the MQTT broker on {HOST}:{port}\n", flush=True)
             begun = time.monotonic()
             with Daemon(audio, port, folder / "outbox.db") as daemon:

@@ -91,5 +91,5 @@ def status_payload(
 
 
 def to_bytes(payload: dict[str, Any]) -> bytes:
-    """Compact UTF-8 JSON."""
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    """Compact JSON in ASCII, which holds the name of a file that is not UTF-8 as well."""
+    return json.dumps(payload, separators=(",", ":"), allow_nan=False).encode()

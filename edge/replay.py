@@ -95,7 +95,9 @@ class _Recorder:
                 payload["onset_s"] = round(event.onset / rate_hz, _SECOND_DIGITS)
                 payload["offset_s"] = round(event.offset / rate_hz, _SECOND_DIGITS)
                 payload["file"] = file
-                print(json.dumps(payload, ensure_ascii=False), file=self._output, flush=True)
+                # Not print: on a terminal the line would go on where the progress bar ends.
+                tqdm.write(json.dumps(payload), file=self._output)
+                self._output.flush()
                 self._seq += 1
 
 

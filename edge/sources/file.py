@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -97,7 +98,7 @@ def _open(path: Path) -> soundfile.SoundFile:
             raise AudioError(f"{path}: the file is empty (0 bytes)")
         with path.open("rb"):
             pass  # libsndfile tells a missing permission as "System error."
-        file = soundfile.SoundFile(path)
+        file = soundfile.SoundFile(os.fsencode(path))  # soundfile itself fails on a name that is not UTF-8
     except FileNotFoundError as error:
         raise AudioError(f"{path}: no such file") from error
     except soundfile.LibsndfileError as error:

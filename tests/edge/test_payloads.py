@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime, timezone
 
 from edge.clock import Anchor
@@ -36,6 +37,11 @@ def test_event_has_exactly_the_fields_of_the_contract() -> None:
 
 def test_historical_changes_nothing_else() -> None:
     assert json.loads(as_historical(to_bytes(payload()))) == {**payload(), "historical": True}
+
+
+def test_file_name_that_is_not_utf_8_comes_back_from_the_bytes() -> None:
+    name = os.fsdecode(b"caf\xe9.wav")
+    assert json.loads(to_bytes({"source": name})) == {"source": name}
 
 
 def test_status_has_exactly_the_fields_of_the_contract_and_null_for_unknown() -> None:

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +69,34 @@ def test_file_of_96_khz_and_8_channels_gives_the_same_coughs(
     soundfile.write(wide, np.repeat(mono[:, None] * 6**0.5, 8, axis=1), 96_000)
     coughs = [event["onset_s"] for event in events(replay(tiny_bundle_path, str(wide)))]
     assert [round(onset, 1) for onset in coughs] == [1.0, 4.5]
+
+
+def test_file_name_that_is_not_utf_8_is_heard_and_named(tiny_bundle_path: Path, ward: Path) -> None:
+    odd = ward.rename(ward.parent / os.fsdecode(b"caf\xe9.wav"))
+    done = replay(tiny_bundle_path, str(odd))
+    assert done.returncode == 0, done.stderr
+    assert {(event["file"], event["source"]) for event in events(done)} == {(str(odd), f"file:{odd.name}")}
+
+
+def test_lines_on_a_terminal_stand_clear_of_the_progress_bar(tiny_bundle_path: Path, ward: Path) -> None:
+    command = [sys.executable, "-m", "edge", "replay", "--bundle.path", str(tiny_bundle_path)]
+    terminal, end = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))  # without a width there is no bar
+    with os.fdopen(terminal, "rb", buffering=0) as screen:
+        with os.fdopen(end, "wb") as program_end:
+            process = subprocess.Popen(
+                [*command, "--bundle.allow_unsigned", str(ward)], cwd=ROOT, stdout=program_end, stderr=program_end
+            )
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal's way to say that the program has left
+            while piece := screen.read(4096):
+                shown += piece
+    assert process.wait() == 0
+    assert b"%" in shown
+    lines = [line.rstrip("\r") for line in shown.decode().split("\n") if '"event_id"' in line]
+    assert len(lines) == 3
+    for line in lines:
+        json.loads(line.rpartition("\r")[2])
 
 
 def test_bad_files_are_told_in_a_line_each_and_the_others_heard(
