@@ -26,6 +26,6 @@ class ExportSettings(ProgramSettings):
         "auto", description="numbers of the encoder; auto: INT8 where it is 1.1 times as fast and as accurate"
     )
     calibration_windows: int = Field(320, ge=300, description="training windows that set the INT8 ranges")
-    scenes: int = Field(12, ge=1, description="scenes of ten minutes, of validation clips, to tune thresholds on")
+    scenes: int = Field(24, ge=1, description="scenes of ten minutes, of validation clips, to tune thresholds on")
     bootstrap_rounds: int = Field(1000, ge=100, description="resamples of every 95 % interval")
     report: Path | None = Field(None, description="JSON file for all figures, with the machine's speed; none: no file")
