@@ -73,8 +73,8 @@ def _accuracy(results: Results) -> str:
             "## Clips of the test split",
             "",
             "A clip's score is the mean over its highest-scored second. Clips of which it is not known whether they "
-            "hold the label are left out. 95 % intervals by bootstrap over people or, where a corpus names none, "
-            "recordings.",
+            "hold the label are left out; the others are of all sources together. 95 % intervals by bootstrap over "
+            "people or, where a corpus names none, recordings.",
             "",
             "| label | with | without | AUROC | below the checkpoint |",
             "|---|---|---|---|---|",
@@ -131,7 +131,7 @@ def _curve(choice: Choice) -> str:
         mark = "**" if row[0] == choice.point.on else ""
         rows.append("| " + " | ".join(f"{mark}{value:.3f}{mark}" for value in row) + " |")
     title = f"### {choice.label} on the validation split: {choice.criterion} {choice.value:.3f}"
-    return "\n".join([title, "", head, *rows])
+    return "\n".join([title, "", f"Chosen on {choice.basis}.", "", head, *rows])
 
 
 def _precision(results: Results) -> str:
@@ -141,9 +141,9 @@ def _precision(results: Results) -> str:
 
 The encoder is {TITLES[results.verdict.precision]}. {results.verdict.reason}.
 
-INT8 (static Q/DQ, uint8 activations, seven-bit weights per channel; first and last convolutions float) was calibrated
-on {results.calibration.windows} windows of the training split, drawn in turn from {results.calibration.strata} pairs of
-corpus and event (index SHA-256 `{results.calibration.index_sha256}`).
+INT8 (static Q/DQ, uint8 activations, seven-bit weights per channel; the first convolution and what makes the
+outputs float) was calibrated on {results.calibration.windows} windows of the training split, drawn in turn from
+{results.calibration.strata} pairs of corpus and event (index SHA-256 `{results.calibration.index_sha256}`).
 Against float32, over {error.windows} test windows: scores differ by at most {error.max_score:.3f}, embeddings have
 cosine {error.cosine_mean:.4f} (least {error.cosine_min:.4f}) and SQNR {error.sqnr_db:.1f} dB.
 AUROC below the checkpoint's: {drops}. The front-end is always float32."""

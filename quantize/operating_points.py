@@ -59,6 +59,8 @@ class Choice:
     label: str
     point: OperatingPoint
     criterion: str
+    basis: str
+    """What it was chosen on, in numbers."""
     value: float
     columns: tuple[str, ...]
     curve: tuple[tuple[float, ...], ...]
@@ -105,7 +107,11 @@ def choose_for_events(
         _, f1, total, per_hour = rate(best | {"on": on})
         rows.append((on, total.sensitivity, total.ppv, f1, per_hour))
     columns = ("on", "sensitivity", "PPV", "F1", "false positives / h of scenes")
-    return Choice(label, _point(best), "event F1", rate(best)[1], columns, tuple(rows))
+    marked = [len(track.onsets_s) for track in recordings if track.onsets_s]
+    basis = f"{len(marked)} recordings with {sum(marked)} marked events, {len(recordings) - len(marked)} without"
+    if scenes:
+        basis += f", and {hours:.1f} h of scenes made of the same recordings and other sounds"
+    return Choice(label, _point(best), "event F1", basis, rate(best)[1], columns, tuple(rows))
 
 
 def choose_for_clips(label: str, peaks: NDArray[np.float32], truth: NDArray[np.bool_]) -> Choice:
@@ -129,7 +135,8 @@ def choose_for_clips(label: str, peaks: NDArray[np.float32], truth: NDArray[np.b
     rows = zip(ON, sensitivity.tolist(), specificity.tolist(), balanced.tolist(), strict=True)
     point = _point({"on": ON[place], **SLOW_SOUND})
     columns = ("on", "sensitivity", "specificity", "balanced accuracy")
-    return Choice(label, point, "balanced accuracy of clips", float(balanced[place]), columns, tuple(rows))
+    basis = f"{truth.sum()} clips with it, {(~truth).sum()} without"
+    return Choice(label, point, "balanced accuracy of clips", basis, float(balanced[place]), columns, tuple(rows))
 
 
 def _point(fields: Mapping[str, float]) -> OperatingPoint:
