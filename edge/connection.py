@@ -14,12 +14,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Literal, ParamSpec
+from typing import Literal, ParamSpec
 
 import structlog
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -31,7 +30,6 @@ Trouble = Literal["network", "unanswered", "protocol", "credentials", "refused",
 _CONNECT_TIMEOUT_S = 5.0
 """For TCP and, again, for the TLS handshake."""
 _KEEPALIVE_S = 30
-_SESSION_EXPIRY_S = 3600
 _STEP_S = 1.0
 _CLOSE_TIMEOUT_S = 1.0
 _UNSUPPORTED_PROTOCOL = 0x84
@@ -88,7 +86,7 @@ def _guarded(callback: Callable[P, None]) -> Callable[P, None]:
 
 
 class Connection:
-    """Owns one socket to the broker. `open` first; whoever opened it calls `close`."""
+    """Owns one socket to the broker. `open` first; whoever opened it calls `close` or `drop`."""
 
     def __init__(self, address: Address, protocol: Protocol, will: bytes, wake: socket.socket) -> None:
         """Prepare a connection.
@@ -115,15 +113,10 @@ class Connection:
         Raises:
             BrokerError: no connection; `trouble` tells a network failure from an unanswered CONNECT and a refusal.
         """
-        properties = None
-        if self.protocol == "5":
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.SessionExpiryInterval = _SESSION_EXPIRY_S
         host, port = self._address.host, self._address.port
         try:
-            # paho takes clean_start for version 5 only, and False there keeps the session.
-            options: dict[str, Any] = {"clean_start": False} if self.protocol == "5" else {}
-            self._client.connect(host, port, _KEEPALIVE_S, properties=properties, **options)
+            # A clean start, which is paho's default: this client knows nothing of a session that the broker had kept.
+            self._client.connect(host, port, _KEEPALIVE_S)
         except (OSError, ValueError) as error:
             raise BrokerError("network", _words(error)) from error
         deadline = time.monotonic() + answer_timeout_s
@@ -182,15 +175,18 @@ class Connection:
         except (BrokerError, OSError, ValueError):
             pass  # it is closed, which is all that is wanted
         finally:
-            if (sock := self._client.socket()) is not None:
-                sock.close()
+            self.drop()
+
+    def drop(self) -> None:
+        """Release the socket without a word, upon which the broker publishes the will."""
+        if (sock := self._client.socket()) is not None:
+            sock.close()
 
     def _make_client(self, will: bytes) -> Client:
         version = MQTTProtocolVersion.MQTTv5 if self.protocol == "5" else MQTTProtocolVersion.MQTTv311
         client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._address.client_id,
-            clean_session=None if self.protocol == "5" else False,
             protocol=version,
             # Otherwise paho by itself falls back to MQTT 3.1 within the answer to CONNECT.
             reconnect_on_failure=False,
@@ -226,7 +222,13 @@ class Connection:
     ) -> None:
         by_broker = flags.is_disconnect_packet_from_server
         silent = str(reason) == "Keep alive timeout"
-        self._end = f"ended by the broker: {reason}" if by_broker else "no sign of the broker" if silent else "broken"
+        self._end = (
+            f"ended by the broker: {reason}"
+            if by_broker
+            else "no sign of the broker"
+            if silent
+            else "the connection broke"
+        )
 
     def _on_publish(
         self, _client: Client, _data: object, message: int, reason: ReasonCode, _properties: Properties | None

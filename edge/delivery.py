@@ -34,7 +34,7 @@ class Delivery:
         """Take up a connection that the broker has just accepted.
 
         Messages that were in the outbox before now have waited through an outage or a restart: they are marked
-        historical.
+        historical, as are those that wait because the broker refuses them.
         """
         self._connection = connection
         self._outbox = outbox
@@ -60,7 +60,6 @@ class Delivery:
 
         Raises:
             BrokerError: the connection has ended.
-            OutboxError: the outbox cannot be read.
         """
         now = time.monotonic()
         if now >= self._maintenance_due:
@@ -108,6 +107,10 @@ class Delivery:
     def _send_events(self, now: float) -> None:
         if now < self._events_due or self._free < 1:
             return
+        if self._events_due:
+            # What was refused, and what came during the pause after it, is late by now.
+            self._last_historical = self._outbox.last_number
+            self._events_due = 0.0
         for row in self._outbox.pending(self._free, exclude=self._events.values()):
             payload = as_historical(row.payload) if row.number <= self._last_historical else row.payload
             self._events[self._connection.send(row.topic, payload)] = row.event_id
@@ -119,20 +122,21 @@ class Delivery:
                 self._status_message = None
             event_id = self._events.pop(acknowledgement.message, None)
             if acknowledgement.refusal:
-                self._hold_back(acknowledgement.refusal)
+                self._tell_refusal(acknowledgement.refusal)
+                if event_id is not None:
+                    self._events_due = time.monotonic() + _REFUSAL_PAUSE_S
             elif event_id is not None:
                 delivered.append(event_id)
         if delivered:
             self._outbox.delete(delivered)
 
-    def _hold_back(self, refusal: str) -> None:
-        """The broker took a message's number but not the message (a quota, no permission): keep it and ask later."""
-        self._events_due = time.monotonic() + _REFUSAL_PAUSE_S
+    def _tell_refusal(self, refusal: str) -> None:
+        """The broker took a message's number but not the message (a quota, no permission); it is sent again later."""
         if not self._refusal_told:
             self._refusal_told = True
             log.warning(
                 "broker_refused_message",
                 reason=refusal,
                 waiting=self._outbox.depth,
-                action=f"check the broker's permissions and quotas; trying again every {_REFUSAL_PAUSE_S:.0f} s",
+                action="check the broker's permissions and quotas; trying again",
             )

@@ -71,7 +71,8 @@ class Publisher:
         """
         self._settings = settings
         self._status_topic = f"{base_topic}/status"
-        self._client_id = base_topic.replace("/", "-")
+        # A colon is in no name, so no two devices of different topics get the same.
+        self._client_id = base_topic.replace("/", ":")
         self._outbox = outbox
         self._status = status
         self._tls = _tls_context(settings)
@@ -135,8 +136,11 @@ class Publisher:
             )
             self._told.clear()
             self._serve(connection)
-        finally:
-            connection.close()
+        except BaseException:
+            # No farewell was left as status, so the broker must publish the will.
+            connection.drop()
+            raise
+        connection.close()
 
     def _serve(self, connection: Connection) -> None:
         begun = time.monotonic()

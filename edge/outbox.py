@@ -2,15 +2,15 @@
 
 Does: writes a message durably before anybody publishes it, hands waiting messages out oldest first, forgets those that
 were acknowledged, and bounds what waits by size and age. While the disk takes no writes (full, read-only, failing) it
-holds new messages in memory, hands them out all the same, and writes them as soon as it can. Does not: publish, or look
-into a payload.
+holds new messages in memory, hands them out all the same, and writes them as soon as it can. Of a file with a damaged
+page it hands out what can be read. Does not: publish, or look into a payload.
 
 One process owns the file, guarded by a lock beside it; within it any thread may call.
 """
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import sqlite3
 import threading
 import time
@@ -18,38 +18,22 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import structlog
 
 from edge import clock
-from edge.errors import OutboxError
+from edge.outbox_file import is_damage, lock, open_database
 
 log = structlog.get_logger()
 
-_APPLICATION_ID = 0x41435541
-"""Marks the file as ours ("ACUA"), so that no other program's database is written to."""
-_SCHEMA_VERSION = 1
-_SCHEMA = f"""
-CREATE TABLE message (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    event_id TEXT NOT NULL UNIQUE,
-    topic TEXT NOT NULL,
-    payload BLOB NOT NULL,
-    stored_at REAL  -- Unix time in seconds; NULL while the clock was not synchronised
-);
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_SCHEMA_VERSION};
-"""
-
-_BUSY_TIMEOUT_S = 5.0
 _HELD_LIMIT = 1000
 """Messages held in memory while the disk takes no writes: about half a megabyte."""
 _DROP_SHARE = 100
 """The size cap drops this fraction (1/100) of the waiting messages at a time, so that it acts and logs seldom."""
 _DROPS_PER_LINE = 100
 """Dropped messages are told at the first and then once for so many."""
-_WAL_LIMIT_BYTES = 4_000_000
+_TOUCH = "PRAGMA user_version = 1"
+"""Changes nothing and is written all the same: what shows that the disk takes writes again."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +67,12 @@ class Outbox:
         self._mutex = threading.Lock()
         self._held: OrderedDict[str, Row] = OrderedDict()
         self._acknowledged: set[str] = set()
-        self._trouble = ""
+        self._troubles: dict[str, str] = {}
+        """What the disk refuses, by the operation; each stands until that operation succeeds."""
         self._dropped = 0
-        self._lock_file = _lock(path)
+        self._lock_file = lock(path)
         try:
-            self._database = _open(path)
-            self._last_number = self._scalar("SELECT seq FROM sqlite_sequence WHERE name = 'message'")
-            self._depth = self._scalar("SELECT count(*) FROM message")
+            self._database, self._last_number, self._depth = open_database(path)
         except BaseException:
             self._lock_file.close()
             raise
@@ -108,8 +91,9 @@ class Outbox:
 
     @property
     def trouble(self) -> str:
-        """Why the disk takes no writes; empty while it does."""
-        return self._trouble
+        """Why the disk takes no writes or cannot be read; empty while all is well."""
+        with self._mutex:
+            return self._trouble
 
     @property
     def dropped(self) -> int:
@@ -132,18 +116,23 @@ class Outbox:
     def pending(self, limit: int, exclude: Collection[str] = ()) -> list[Row]:
         """At most `limit` waiting messages, oldest first, without those whose event_id is in `exclude`.
 
-        Raises:
-            OutboxError: the file cannot be read.
+        Of a file with a damaged page it is those before the damage, then those behind it from the newest back.
         """
         with self._mutex:
             skip = self._acknowledged.union(exclude)
+            rows: list[Row] = []
             try:
-                cursor = self._database.execute("SELECT number, event_id, topic, payload FROM message ORDER BY number")
-                rows = _take((Row(*row) for row in cursor), limit, skip)
-                cursor.close()
+                self._read("SELECT number, event_id, topic, payload FROM message ORDER BY number", rows, limit, skip)
             except sqlite3.Error as error:
-                raise OutboxError(f"{self._path}: cannot be read: {error}") from error
-            return rows + _take(self._held.values(), limit - len(rows), skip)
+                self._report("read", error)
+                with contextlib.suppress(sqlite3.Error):
+                    newest_first = "SELECT number, event_id, topic, payload FROM message ORDER BY number DESC"
+                    self._read(newest_first, rows, limit, skip.union(row.event_id for row in rows))
+            else:
+                if len(rows) < limit:  # otherwise the damage may lie behind what was read
+                    self._recover("read")
+            _take(rows, self._held.values(), limit, skip)
+            return rows
 
     def delete(self, event_ids: Iterable[str]) -> None:
         """Forget messages that the broker has acknowledged; those already gone are passed over.
@@ -160,7 +149,7 @@ class Outbox:
         """Retry what the disk refused, and drop what is over the age cap; to be called every few seconds."""
         with self._mutex:
             self._settle()
-            if self._trouble or not clock.is_synchronised():
+            if not clock.is_synchronised():
                 # A clock that was never set makes every age wrong; a message is not dropped on such evidence.
                 return
             try:
@@ -169,8 +158,9 @@ class Outbox:
                         "DELETE FROM message WHERE stored_at < ?", (time.time() - self._max_age_s,)
                     ).rowcount
             except sqlite3.Error as error:
-                self._report(error)
+                self._report("age", error)
             else:
+                self._recover("age")
                 self._depth -= aged
                 self._count_dropped(aged, "waited longer than outbox.max_age_days")
 
@@ -185,7 +175,8 @@ class Outbox:
 
     def _settle(self) -> None:
         """Bring the file up to date with memory: deletions first, for they make room. Called with the mutex held."""
-        if not self._held and not self._acknowledged:
+        idle = not self._held and not self._acknowledged
+        if idle and not self._troubles.keys() & {"write", "size"}:
             return
         stored_at = time.time() if clock.is_synchronised() else None
         try:
@@ -197,15 +188,15 @@ class Outbox:
                     "INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?)",
                     [(row.number, row.event_id, row.topic, row.payload, stored_at) for row in self._held.values()],
                 ).rowcount
+                if idle:
+                    self._database.execute(_TOUCH)
         except sqlite3.Error as error:
-            self._report(error)
+            self._report("write", error)
             return
         self._depth += max(inserted, 0) - max(deleted, 0)
         self._acknowledged.clear()
         self._held.clear()
-        if self._trouble:
-            self._trouble = ""
-            log.info("outbox_writable_again", outbox=str(self._path), waiting=self._depth)
+        self._recover("write")
         self._drop_oversize()
 
     def _drop_oversize(self) -> None:
@@ -219,15 +210,20 @@ class Outbox:
                 self._depth -= gone
                 self._count_dropped(gone, "over outbox.max_mb")
         except sqlite3.Error as error:
-            self._report(error)
+            self._report("size", error)
+        else:
+            self._recover("size")
+
+    def _read(self, query: str, rows: list[Row], limit: int, skip: Collection[str]) -> None:
+        with contextlib.closing(self._database.execute(query)) as cursor:
+            _take(rows, (Row(*row) for row in cursor), limit, skip)
 
     def _live_bytes(self) -> int:
-        pages = self._scalar("PRAGMA page_count") - self._scalar("PRAGMA freelist_count")
-        return pages * self._scalar("PRAGMA page_size")
-
-    def _scalar(self, query: str) -> int:
-        row = self._database.execute(query).fetchone()
-        return int(row[0]) if row else 0
+        count, unused, size = (
+            int(self._database.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (count - unused) * size
 
     def _count_dropped(self, count: int, reason: str) -> None:
         before, self._dropped = self._dropped, self._dropped + count
@@ -236,80 +232,33 @@ class Outbox:
         if before == 0 or before // _DROPS_PER_LINE != self._dropped // _DROPS_PER_LINE:
             log.error("oldest_events_dropped", events=count, since_start=self._dropped, reason=reason)
 
-    def _report(self, error: sqlite3.Error) -> None:
-        if not self._trouble:
+    @property
+    def _trouble(self) -> str:
+        return next(iter(self._troubles.values()), "")
+
+    def _report(self, operation: str, error: sqlite3.Error) -> None:
+        """Note that an operation failed, and tell it unless the same has been told of this or another one."""
+        if operation not in self._troubles and str(error) not in self._troubles.values():
+            damaged = is_damage(error)
+            remedy = "stop the service, move the file away and start it again" if damaged else "free the disk"
             log.error(
-                "outbox_not_writable",
+                "outbox_damaged" if damaged else "outbox_not_writable",
                 outbox=str(self._path),
                 reason=str(error),
-                action=f"holding up to {_HELD_LIMIT} events in memory; free the disk",
+                action=f"holding up to {_HELD_LIMIT} events in memory where need be; {remedy}",
             )
-        self._trouble = str(error)
+        self._troubles[operation] = str(error)
+
+    def _recover(self, operation: str) -> None:
+        """Note that an operation succeeded, and tell it when nothing else is wrong any more."""
+        if self._troubles.pop(operation, None) is not None and not self._troubles:
+            log.info("outbox_writable_again", outbox=str(self._path), waiting=self._depth)
 
 
-def _take(rows: Iterable[Row], limit: int, skip: Collection[str]) -> list[Row]:
-    taken: list[Row] = []
-    for row in rows:
-        if len(taken) >= limit:
+def _take(rows: list[Row], source: Iterable[Row], limit: int, skip: Collection[str]) -> None:
+    """Add to `rows`, up to `limit` of them, from `source` what is not in `skip`."""
+    for row in source:
+        if len(rows) >= limit:
             break
         if row.event_id not in skip:
-            taken.append(row)
-    return taken
-
-
-def _lock(path: Path) -> IO[bytes]:
-    """Take the lock that keeps a second process off the outbox; the system gives it back when this process dies."""
-    remedy = "name a writable file as outbox.path"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        header = path.open("rb").read(16) if path.exists() else b""
-    except OSError as error:
-        raise OutboxError(f"{path}: cannot be created: {error.strerror}; {remedy}") from error
-    if header not in (b"", b"SQLite format 3\0"):
-        raise OutboxError(f"{path}: is not an outbox; move it away or name another file as outbox.path")
-    try:
-        lock_file = path.with_name(path.name + ".lock").open("ab")
-    except OSError as error:
-        raise OutboxError(f"{path}: its folder cannot be written: {error.strerror}; {remedy}") from error
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock_file.close()
-        raise OutboxError(f"{path}: is in use by another process; stop it or name another outbox.path") from error
-    return lock_file
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
-    except sqlite3.Error as error:
-        raise OutboxError(f"{path}: cannot be opened: {error}; name a writable file as outbox.path") from error
-    try:
-        _prepare(database, path)
-    except sqlite3.Error as error:
-        database.close()
-        raise OutboxError(f"{path}: cannot be used as outbox: {error}; move it away or name another file") from error
-    except OutboxError:
-        database.close()
-        raise
-    return database
-
-
-def _prepare(database: sqlite3.Connection, path: Path) -> None:
-    application = database.execute("PRAGMA application_id").fetchone()[0]
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    is_new = application == 0 and not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if not is_new and application != _APPLICATION_ID:
-        raise OutboxError(f"{path}: is a database of another program; name another file as outbox.path")
-    if not is_new and version != _SCHEMA_VERSION:
-        raise OutboxError(f"{path}: has outbox format {version}, this program has {_SCHEMA_VERSION}; move it away")
-    if database.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
-        raise OutboxError(f"{path}: its file system holds no write-ahead log; name a file on a local disk")
-    # FULL: a commit survives loss of power. NORMAL may lose the last commits.
-    database.execute("PRAGMA synchronous = FULL")
-    database.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
-    if is_new:
-        database.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
-    # A file that can only be read shows it here, at start, and not at the first event.
-    database.execute("BEGIN IMMEDIATE")
-    database.execute("ROLLBACK")
+            rows.append(row)

@@ -67,7 +67,11 @@ class Broker:
         """Start it and wait until it accepts connections."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        eventually(self._accepts, f"broker on port {self.port}; its log is {self.log}")
+        try:
+            eventually(self._accepts, f"broker on port {self.port}; its log is {self.log}")
+        except BaseException:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         """End it as a power failure would: SIGKILL."""

@@ -1,0 +1,92 @@
+"""What a refusal does, from a connection that plays the broker: mosquitto 2.0.11 ends the connection after one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from edge import delivery
+from edge.connection import Acknowledgement, Connection
+from edge.delivery import Delivery
+from edge.outbox import Outbox
+
+EVENT, STATUS = "acula/site/device/event", "acula/site/device/status"
+
+
+class Broker:
+    """Acknowledges each message at once, with a refusal on the topics that it forbids."""
+
+    receive_maximum = 65_535
+
+    def __init__(self, forbidden: set[str]) -> None:
+        self.forbidden = forbidden
+        self.events: dict[str, bool] = {}
+        """`historical` of the events that were taken, by event_id."""
+        self.asked = 0
+        self._answers: list[Acknowledgement] = []
+
+    def send(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
+        assert retain == (topic == STATUS)
+        self.asked += 1
+        self._answers.append(Acknowledgement(self.asked, "not authorized" if topic in self.forbidden else ""))
+        if topic == EVENT and topic not in self.forbidden:
+            event = json.loads(payload)
+            self.events[event["event_id"]] = event["historical"]
+        return self.asked
+
+    def take_acknowledgements(self) -> list[Acknowledgement]:
+        taken, self._answers = self._answers, []
+        return taken
+
+    def step(self, timeout_s: float) -> None:
+        assert timeout_s > 0
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "outbox.db", max_mb=10, max_age_days=1)
+    yield outbox
+    outbox.close()
+
+
+def put(outbox: Outbox, event_id: str) -> None:
+    outbox.put(event_id, EVENT, json.dumps({"event_id": event_id, "historical": False}).encode())
+
+
+def deliver(broker: Broker, outbox: Outbox) -> Delivery:
+    return Delivery(cast(Connection, broker), outbox, STATUS, lambda: {"state": "online", "reason": ""})
+
+
+def test_events_that_were_refused_and_taken_later_are_historical(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(delivery.time, "monotonic", lambda: now)
+    broker = Broker({EVENT})
+    served = deliver(broker, outbox)
+    put(outbox, "refused")
+    served.turn()
+    asked = broker.asked
+    put(outbox, "behind-it")
+    broker.forbidden.clear()
+    served.turn()
+    assert broker.asked == asked  # it is given time
+    now += 31.0
+    served.turn()
+    put(outbox, "live")
+    served.turn()
+    assert broker.events == {"refused": True, "behind-it": True, "live": False}
+    assert outbox.depth == 0
+
+
+def test_refused_status_delays_no_event(outbox: Outbox) -> None:
+    broker = Broker({STATUS})
+    served = deliver(broker, outbox)
+    served.turn()
+    put(outbox, "event")
+    served.turn()
+    assert broker.events == {"event": False}
