@@ -39,6 +39,9 @@ SWEEPS = 2
 FALSE_POSITIVES_PER_HOUR = 4.0
 """What an operator of a cough counter can live with in a noisy home."""
 
+LEAST_SENSITIVITY = 0.5
+"""Silence has no false positives either: a point that finds fewer of the events is not preferred for being quiet."""
+
 SLOW_SOUND = {"split_depth": 0.0, "off_share": 0.5, "minimum_duration_s": 0.2, "merge_gap_s": 0.3, "refractory_s": 0.5}
 """For labels without marked times. A breath lasts a second or more; words of a sentence follow within 0.3 s."""
 
@@ -81,7 +84,8 @@ def choose_for_events(
 ) -> Choice:
     """Choose by event F1 over marked recordings and scenes, pooled, among those quiet enough in the scenes.
 
-    At most `FALSE_POSITIVES_PER_HOUR` in the scenes where any point reaches that, else simply the best F1.
+    At most `FALSE_POSITIVES_PER_HOUR` in the scenes, where a point that finds `LEAST_SENSITIVITY` of the events reaches
+    that; else simply the best F1.
     """
 
     def rate(fields: Mapping[str, float]) -> tuple[bool, float, EventCounts, float]:
@@ -89,7 +93,8 @@ def choose_for_events(
         in_scenes = count(scenes, point, frame_s)
         total = in_scenes + count(recordings, point, frame_s)
         per_hour = in_scenes.fp / max(hours, 1e-9)
-        return per_hour <= FALSE_POSITIVES_PER_HOUR, float(np.nan_to_num(total.f1)), total, per_hour
+        quiet = per_hour <= FALSE_POSITIVES_PER_HOUR and total.sensitivity >= LEAST_SENSITIVITY
+        return quiet, float(np.nan_to_num(total.f1)), total, per_hour
 
     hours = sum(track.duration_s for track in scenes) / 3600.0
     best: dict[str, float] = dict(START)

@@ -5,6 +5,7 @@ Holds figures and decides; it measures nothing. `report` gives all of it as plai
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -42,8 +43,8 @@ class Candidate:
 
     @property
     def worst(self) -> LabelAccuracy:
-        """The label that lost most against the checkpoint."""
-        return max(self.accuracy, key=lambda label: label.drop.value)
+        """The label that lost most against the checkpoint; one whose loss is no number before all."""
+        return max(self.accuracy, key=lambda label: math.inf if math.isnan(label.drop.value) else label.drop.value)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,11 @@ def _track(*bumps: tuple[float, float], onsets_s: tuple[float, ...] = (), durati
     return EventTrack(scores, onsets_s, duration_s)
 
 
+def _noisy_hour(height: float) -> EventTrack:
+    """An hour without an event in which eight sounds resemble one."""
+    return _track(*((2.0 * place, height) for place in range(1, 9)), duration_s=3600.0)
+
+
 def test_threshold_lies_between_events_and_what_resembles_them() -> None:
     coughs = [_track((1.0, 0.95), (3.0, 0.9), onsets_s=(1.0, 3.0)) for _ in range(3)]
     others = [_track((1.0, 0.45), (2.0, 0.4), (4.0, 0.5)) for _ in range(3)]
@@ -64,12 +69,19 @@ def test_curve_shows_what_a_lower_threshold_costs() -> None:
 
 
 def test_quiet_in_scenes_comes_before_f1() -> None:
-    recordings = [_track((1.0, 0.6), onsets_s=(1.0,)) for _ in range(40)]
-    loud = [(2.0 * place, 0.7) for place in range(1, 9)]
-    choice = choose_for_events("cough", recordings, [_track(*loud, duration_s=3600.0)], FRAME_S)
+    recordings = [_track((1.0, height), onsets_s=(1.0,)) for height in [0.9] * 30 + [0.6] * 10]
+    choice = choose_for_events("cough", recordings, [_noisy_hour(0.7)], FRAME_S)
     rows = {row[0]: row for row in choice.curve}
     assert rows[choice.point.on][4] <= 4.0
     assert rows[choice.point.on][3] < rows[0.5][3]
+
+
+def test_silence_is_not_preferred_for_being_quiet() -> None:
+    recordings = [_track((1.0, 0.6), onsets_s=(1.0,)) for _ in range(40)]
+    choice = choose_for_events("cough", recordings, [_noisy_hour(0.7)], FRAME_S)
+    rows = {row[0]: row for row in choice.curve}
+    assert rows[choice.point.on][1] == 1.0
+    assert rows[choice.point.on][4] > 4.0
 
 
 def test_clip_threshold_is_the_middle_of_the_best() -> None:
