@@ -103,9 +103,12 @@ def load_bundle(path: Path | str, *, trusted_keys: Sequence[Path] = (), allow_un
     Raises BundleError with the file and the reason. The golden vectors need a backend: see `check_golden`.
     """
     folder = Path(path)
-    if not folder.is_dir():
-        reason = "is a file; unpack it into a folder" if folder.is_file() else "no such folder"
-        raise BundleError(f"bundle {folder}: {reason}")
+    try:
+        is_folder, is_file = folder.is_dir(), folder.is_file()
+    except OSError as error:
+        raise BundleError(f"bundle {folder}: cannot be read: {error.strerror}") from error
+    if not is_folder:
+        raise BundleError(f"bundle {folder}: {'is a file; unpack it into a folder' if is_file else 'no such folder'}")
     raw = _read(folder, MANIFEST)
     if not allow_unsigned and not folder.resolve().is_relative_to(SHIPPED.resolve()):
         _check_signature(folder, raw, trusted_keys)
@@ -197,7 +200,10 @@ def _parse(folder: Path, raw: bytes) -> Manifest:
 
 
 def _check_files(folder: Path, manifest: Manifest) -> None:
-    present = {path.name for path in folder.iterdir()} - {MANIFEST, SIGNATURE}
+    try:
+        present = {path.name for path in folder.iterdir()} - {MANIFEST, SIGNATURE}
+    except OSError as error:
+        raise BundleError(f"bundle {folder}: cannot be listed: {error.strerror}") from error
     for name in sorted(present - manifest.files.keys()):
         raise BundleError(f"bundle {folder}: {name} is not in {MANIFEST}: remove it")
     for name in (FRONTEND, ENCODER, GOLDEN):

@@ -27,6 +27,8 @@ class Anchor:
     """Zone-aware."""
     sample_index: int
     sample_rate_hz: int
+    synchronised: bool
+    """Whether a time source had set the clock when `utc` was read from it."""
 
     def at(self, sample_index: int) -> datetime:
         """UTC of an absolute sample index, to the microsecond and without cumulative rounding."""

@@ -78,8 +78,8 @@ def run(settings: Settings, started: float) -> int:
     finally:
         source.close()
         publisher.stop(DRAIN_S, farewell)
-        log.info("stopped", reason=farewell, events=journal.events, waiting=outbox.depth)
         outbox.close()
+        log.info("stopped", reason=farewell, events=journal.events, waiting=outbox.depth, dropped=outbox.dropped)
     return 0
 
 
@@ -93,7 +93,8 @@ class _Journal:
         self._outbox = outbox
         self._topic = f"{settings.base_topic}/event"
         self._is_live = settings.source.kind != "file" or settings.source.pace == "realtime"
-        self._anchor = Anchor(clock.utc_now(), 0, rate_hz)
+        self._rate_hz = rate_hz
+        self._anchor = self._anchor_at(clock.utc_now())
         self._last_audio_at: datetime | None = None
         self._last_inference_at: datetime | None = None
 
@@ -102,7 +103,7 @@ class _Journal:
         if block.position == 0 and self._is_live:
             # A live block has been recorded by the time it arrives.
             recorded_s = len(block.samples) / self._source.sample_rate_hz
-            self._anchor = Anchor(now - timedelta(seconds=recorded_s), 0, self._anchor.sample_rate_hz)
+            self._anchor = self._anchor_at(now - timedelta(seconds=recorded_s))
         self._last_audio_at = now
 
     def on_scores(self, _chunk: TrackChunk) -> None:
@@ -110,14 +111,7 @@ class _Journal:
 
     def keep(self, event: Event) -> None:
         event_id = str(uuid7())
-        payload = event_payload(
-            self._origin,
-            event,
-            self._anchor,
-            event_id=event_id,
-            seq=self.events,
-            clock_synchronised=clock.is_synchronised(),
-        )
+        payload = event_payload(self._origin, event, self._anchor, event_id=event_id, seq=self.events)
         self._outbox.put(event_id, self._topic, to_bytes(payload))
         self.events += 1
         log.info("event", label=event.label, onset=payload["onset"], score=payload["score"], event_id=event_id)
@@ -132,6 +126,10 @@ class _Journal:
             last_inference_at=self._last_inference_at,
             outbox_depth=self._outbox.depth,
         )
+
+    def _anchor_at(self, start: datetime) -> Anchor:
+        """The start as this moment's clock has it; a clock that is set later does not make it right."""
+        return Anchor(start, 0, self._rate_hz, clock.is_synchronised())
 
 
 def _close_on_signal(source: Source) -> None:

@@ -33,18 +33,15 @@ class Origin:
     """What is being heard, as ``file:ward.wav``."""
 
 
-def event_payload(
-    origin: Origin, event: Event, anchor: Anchor, *, event_id: str, seq: int, clock_synchronised: bool
-) -> dict[str, Any]:
+def event_payload(origin: Origin, event: Event, anchor: Anchor, *, event_id: str, seq: int) -> dict[str, Any]:
     """One detected event.
 
     Args:
         origin: this run.
         event: what was found, in sample indices.
-        anchor: makes UTC of them.
+        anchor: makes UTC of them, and says whether a time source stands behind it.
         event_id: UUIDv7; the same in every copy, so that a consumer drops repeats.
         seq: counts the events of this run from 0; a hole is a lost event.
-        clock_synchronised: whether a time source had set the clock when the event was found.
     """
     return {
         "schema": EVENT_SCHEMA,
@@ -58,7 +55,7 @@ def event_payload(
         "score": round(event.score, _SCORE_DIGITS),
         "source": origin.source,
         "bundle": origin.bundle,
-        "clock": "synced" if clock_synchronised else "unsynced",
+        "clock": "synced" if anchor.synchronised else "unsynced",
         "historical": False,
     }
 

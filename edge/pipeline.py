@@ -71,11 +71,11 @@ def detect(source: Source, analyzer: Analyzer, on_block: Callable[[Block], None]
     `on_block` is called for every block before it is analysed.
 
     Raises:
-        AudioError: the source turned unusable; the events before the fault have been yielded.
+        AudioError: the source turned unusable, or left a gap; the events before the fault have been yielded.
     """
     fault: AudioError | None = None
     try:
-        for block in source.blocks():
+        for block in _without_gap(source):
             on_block(block)
             yield from analyzer.push(block.samples)
     except AudioError as error:
@@ -83,3 +83,13 @@ def detect(source: Source, analyzer: Analyzer, on_block: Callable[[Block], None]
     yield from analyzer.flush()
     if fault is not None:
         raise fault
+
+
+def _without_gap(source: Source) -> Iterator[Block]:
+    """The blocks of `source`; AudioError at a gap, behind which every event would be told too early."""
+    position = 0
+    for block in source.blocks():
+        if block.position != position:
+            raise AudioError(f"{source.name}: the sound jumps from sample {position} to {block.position}: start again")
+        yield block
+        position += len(block.samples)

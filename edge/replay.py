@@ -55,9 +55,9 @@ class _Recorder:
     def __init__(self, model: Model, settings: Settings, start: datetime | None, output: TextIO) -> None:
         self._model = model
         self._settings = settings
-        self._start = start or clock.utc_now()
         # A start that was given is taken at its word.
-        self._clock_synchronised = start is not None or clock.is_synchronised()
+        self._synchronised = start is not None or clock.is_synchronised()
+        self._start = start or clock.utc_now()
         self._output = output
         self._boot_id = str(uuid7())
         self._seq = 0
@@ -76,7 +76,7 @@ class _Recorder:
     def _write_events(self, source: FileSource, file: str) -> None:
         analyzer = self._model.analyzer(source, self._settings)
         rate_hz = analyzer.sample_rate_hz
-        anchor = Anchor(self._start, 0, rate_hz)
+        anchor = Anchor(self._start, 0, rate_hz, self._synchronised)
         origin = Origin(self._boot_id, __version__, self._model.name, source.name)
         with _progress(source) as progress:
 
@@ -84,14 +84,7 @@ class _Recorder:
                 progress.update(len(block.samples) / source.sample_rate_hz)
 
             for event in detect(source, analyzer, advance):
-                payload = event_payload(
-                    origin,
-                    event,
-                    anchor,
-                    event_id=str(uuid7()),
-                    seq=self._seq,
-                    clock_synchronised=self._clock_synchronised,
-                )
+                payload = event_payload(origin, event, anchor, event_id=str(uuid7()), seq=self._seq)
                 payload["onset_s"] = round(event.onset / rate_hz, _SECOND_DIGITS)
                 payload["offset_s"] = round(event.offset / rate_hz, _SECOND_DIGITS)
                 payload["file"] = file

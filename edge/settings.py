@@ -113,12 +113,14 @@ class SettingsReader(Generic[S]):
             ) from error
 
     def _read_toml(self, path: Path) -> dict[str, Any]:
-        if not path.is_file():
-            raise ConfigError(f"{path}: no such file; --config takes a TOML file, as --print-config prints one")
         try:
-            return TomlConfigSettingsSource(self._class, toml_file=path)()
-        except (ValueError, OSError) as error:
+            if path.is_file():
+                return TomlConfigSettingsSource(self._class, toml_file=path)()
+        except ValueError as error:
             raise ConfigError(f"{path}: not a TOML file: {error}") from error
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{path}: no such file; --config takes a TOML file, as --print-config prints one")
 
     def _refuse_unknown_environment(self) -> None:
         for variable in os.environ:

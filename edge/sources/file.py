@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -20,9 +21,9 @@ from edge.sources.base import Block
 _log = structlog.get_logger(__name__)
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 384_000
-# Full scale is 1. Integers that were stored as floats reach 2**31; anything beyond is damage and would overflow the
-# power spectrum.
-LARGEST_SAMPLE = 2.0**31
+# Full scale is 1, and a loud float file may exceed it. What exceeds it by so much is integers that were stored as they
+# are, whose silence would be analysed as noise, or damage.
+LARGEST_SAMPLE = 100.0
 
 
 class FileSource:
@@ -64,7 +65,8 @@ class FileSource:
             position += len(good)
             if bad is not None:
                 value = samples[bad][~_usable(samples[bad])][0]
-                raise AudioError(f"{self._path}: the sample at {self._second(position)} is {value:g}: repair the file")
+                remedy = "full scale is 1: scale the file to [-1, 1]" if np.isfinite(value) else "repair the file"
+                raise AudioError(f"{self._path}: the sample at {self._second(position)} is {value:g}: {remedy}")
         if not self._closed.is_set() and position < round(self.duration_s * self.sample_rate_hz):
             _log.warning(
                 "file ends early", path=str(self._path), header_s=self.duration_s, read_s=self._second(position)
@@ -92,9 +94,12 @@ class FileSource:
 
 def _open(path: Path) -> soundfile.SoundFile:
     try:
-        if path.is_dir():
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
             raise AudioError(f"{path}: a folder, not a sound file")
-        if path.stat().st_size == 0:
+        if not stat.S_ISREG(status.st_mode):
+            raise AudioError(f"{path}: no regular file: feed raw samples to standard input, with source.kind stdin")
+        if status.st_size == 0:
             raise AudioError(f"{path}: the file is empty (0 bytes)")
         with path.open("rb"):
             pass  # libsndfile tells a missing permission as "System error."

@@ -7,7 +7,10 @@ far the energy below 900 Hz exceeds that (a burst of low-passed noise). It says 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from edge.backends import open_backend
 from edge.backends.base import Backend
 from edge.bundle import Bundle, Corpus, Label, Manifest, Metric, OperatingPoint, load_bundle, write_manifest
 
+ROOT = Path(__file__).parents[2]
 RATE_HZ = 16_000
 WINDOW, FRAME, HOP, BANDS, FRAMES, STEPS, EMBEDDING = 32_000, 400, 160, 64, 198, 50, 8
 LOW, HIGH = slice(0, 7), slice(12, 29)
@@ -84,6 +88,39 @@ def tiny_backend(tiny_bundle: Bundle) -> Backend:
 def sounds() -> Callable[..., NDArray[np.float32]]:
     """`sounds(rate_hz, duration_s, coughs=[1.0], breaths=[3.0])`: (frames,) with bursts of 0.3 s at these seconds."""
     return _sounds
+
+
+AS_NOBODY = """
+import contextlib, os, sys
+# Before the user changes, who may not be allowed to read Python's own files.
+import edge.config, edge.pipeline
+with contextlib.suppress(ImportError): import tomllib
+from edge.__main__ import main
+if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def shut_folder() -> Iterator[Path]:
+    """An empty folder that an ordinary user may neither enter nor list; the owner opens it as far as a test needs."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        shut = Path(name) / "shut"
+        shut.mkdir()
+        Path(name).chmod(0o755)
+        yield shut
+        shut.chmod(0o755)
+
+
+@pytest.fixture(scope="session")
+def edge_as_nobody() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`edge_as_nobody("run", ...)`: the program as a user whom permissions bind."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", AS_NOBODY, *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    return run
 
 
 def _sounds(

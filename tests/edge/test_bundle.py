@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,6 +136,18 @@ def test_load_of_something_else_says_what_is_there(tmp_path):
     archive.write_bytes(b"x")
     assert "unpack" in _refusal(archive)
     assert "manifest.json is missing" in _refusal(tmp_path)
+
+
+@pytest.mark.parametrize(("mode", "reason"), [(0o600, "cannot be read"), (0o311, "cannot be listed")])
+def test_load_of_a_folder_that_one_may_not_enter_or_list_is_one_line(
+    tiny_bundle_path, shut_folder, edge_as_nobody, mode, reason
+):
+    folder = shutil.copytree(tiny_bundle_path, shut_folder / "tiny")
+    (folder if mode == 0o311 else shut_folder).chmod(mode)
+    done = edge_as_nobody("verify", str(folder), "--bundle.allow_unsigned")
+    folder.parent.chmod(0o755)
+    folder.chmod(0o755)
+    assert (done.returncode, done.stderr) == (2, f"error: bundle {folder}: {reason}: Permission denied\n")
 
 
 @pytest.mark.parametrize(

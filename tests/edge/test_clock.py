@@ -13,7 +13,7 @@ START = datetime(2026, 11, 23, 22, 38, 22, 123000, tzinfo=timezone.utc)
 
 
 def test_anchor_gives_utc_before_at_and_after_its_index() -> None:
-    anchor = Anchor(START, 32_000, 16_000)
+    anchor = Anchor(START, 32_000, 16_000, True)
     assert anchor.at(32_000) == START
     assert anchor.at(40_000) == START + timedelta(seconds=0.5)
     assert anchor.at(0) == START - timedelta(seconds=2)
@@ -21,12 +21,12 @@ def test_anchor_gives_utc_before_at_and_after_its_index() -> None:
 
 def test_anchor_is_exact_after_years_of_samples() -> None:
     seconds = 10 * 365 * 86_400
-    assert Anchor(START, 0, 44_100).at(seconds * 44_100) == START + timedelta(seconds=seconds)
+    assert Anchor(START, 0, 44_100, True).at(seconds * 44_100) == START + timedelta(seconds=seconds)
 
 
 @given(index=st.integers(-(2**53), 2**53), rate=st.sampled_from([4_000, 16_000, 44_100]))
 def test_anchor_never_runs_backwards(index: int, rate: int) -> None:
-    anchor = Anchor(datetime(1990, 1, 1, tzinfo=timezone.utc), index, rate)
+    anchor = Anchor(datetime(1990, 1, 1, tzinfo=timezone.utc), index, rate, True)
     assert anchor.at(index) <= anchor.at(index + 1)
     assert anchor.at(index + rate) - anchor.at(index) == timedelta(seconds=1)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -170,6 +170,18 @@ def test_program_tells_a_mistake_in_one_line_and_ends_with_2(tmp_path: Path) -> 
         assert done.stderr.startswith("error: "), done.stderr
         assert done.stderr.count("\n") == 1, done.stderr
         assert done.stdout == ""
+
+
+def test_file_behind_a_folder_that_one_may_not_enter_is_one_line(
+    shut_folder: Path, edge_as_nobody: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    file = write(shut_folder, "")
+    shut_folder.chmod(0)
+    done = edge_as_nobody("run", "--config", file)
+    assert (done.returncode, done.stderr) == (2, f"error: {file}: cannot be read: Permission denied\n")
+    shut_folder.chmod(0o755)
+    Path(file).chmod(0)
+    assert edge_as_nobody("run", "--config", file).stderr == done.stderr
 
 
 def test_print_config_prints_what_would_run_and_no_password(tmp_path: Path) -> None:

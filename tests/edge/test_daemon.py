@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import signal
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -12,6 +14,14 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from edge import clock
+from edge.config import Settings
+from edge.daemon import _Journal
+from edge.events import Event
+from edge.outbox import Outbox
+from edge.payloads import Origin
+from edge.sources.base import Block
+from edge.sources.stdin import StdinSource
 from tests.brokers import Broker, Subscriber, eventually, free_port, mosquitto, retained
 from tests.programs import BASE, Daemon
 
@@ -48,6 +58,7 @@ def test_file_is_heard_delivered_and_left_with_status_offline(
     # The file's first sample is the start of the run, and the first cough lies a second into it.
     assert before + timedelta(seconds=0.9) < first < datetime.now(timezone.utc) + timedelta(seconds=1.1)
     assert (status["reason"], status["bundle"], status["outbox_depth"]) == ("stopped", "tiny-1.2.3", 0)
+    assert '"dropped": 0' in daemon_log(tmp_path, "stopped")[0]
     ready = daemon_log(tmp_path, "ready")
     assert len(ready) == 1
     assert '"after_s"' in ready[0]
@@ -123,6 +134,22 @@ def test_source_that_turns_bad_delivers_what_it_heard_and_ends_with_2(
         errors = [line for line in daemon.errors().splitlines() if not line.startswith("{")]
         assert len(errors) == 1
         assert errors[0].startswith(f"error: {tmp_path / 'ward.wav'}: the sample at 6.000 s is nan")
+
+
+def test_clock_set_after_the_sound_began_does_not_make_its_times_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([True, False])
+    monkeypatch.setattr(clock, "is_synchronised", lambda: next(answers, True))
+    outbox = Outbox(tmp_path / "outbox.db", max_mb=1, max_age_days=1)
+    settings = Settings.model_validate({"source": {"kind": "stdin"}})
+    source = StdinSource(io.BytesIO(), sample_rate_hz=16_000, channels=1)
+    journal = _Journal(settings, Origin("boot", "1", "tiny-1.2.3", "stdin"), source, outbox, 16_000)
+    journal.on_block(Block(0, np.zeros((16_000, 1), np.float32)))
+    journal.on_block(Block(16_000, np.zeros((16_000, 1), np.float32)))
+    journal.keep(Event("cough", onset=100, offset=5_000, score=0.9))
+    assert [json.loads(row.payload)["clock"] for row in outbox.pending(2)] == ["unsynced"]
+    outbox.close()
 
 
 @pytest.mark.parametrize(

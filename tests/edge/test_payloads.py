@@ -9,12 +9,12 @@ from edge.events import Event
 from edge.payloads import Origin, as_historical, event_payload, status_payload, to_bytes
 
 ORIGIN = Origin(boot_id="boot", version="0.1.0", bundle="room-1.0.0", source="file:ward.wav")
-ANCHOR = Anchor(datetime(2026, 11, 23, 22, 0, tzinfo=timezone.utc), 0, 16_000)
+ANCHOR = Anchor(datetime(2026, 11, 23, 22, 0, tzinfo=timezone.utc), 0, 16_000, False)
 
 
 def payload() -> dict[str, object]:
     event = Event("cough", onset=16_000, offset=21_120, score=0.912345)
-    return event_payload(ORIGIN, event, ANCHOR, event_id="id", seq=7, clock_synchronised=False)
+    return event_payload(ORIGIN, event, ANCHOR, event_id="id", seq=7)
 
 
 def test_event_has_exactly_the_fields_of_the_contract() -> None:

@@ -79,6 +79,12 @@ def test_file_of_0_bytes_says_so(tmp_path):
     assert "0 bytes" in refusal(tmp_path / "empty.wav")
 
 
+def test_file_that_is_a_pipe_says_where_to_feed_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert "no regular file" in refusal(tmp_path / "pipe.wav")
+    assert "source.kind stdin" in refusal(tmp_path / "pipe.wav")
+
+
 def test_file_with_a_header_alone_says_so(tmp_path):
     assert "0 samples" in refusal(write(tmp_path / "header.wav", np.zeros(0, np.float32)))
 
@@ -115,6 +121,11 @@ def test_file_with_an_unusable_sample_tells_the_second_after_the_good_blocks(tmp
     assert f"at {frame / 16_000:.3f} s is {word}" in str(caught.value)
     assert sum(len(part) for part in got) == frame
     assert frame == 0 or np.array_equal(np.concatenate(got), samples[:frame])
+
+
+def test_file_of_integers_stored_as_floats_says_what_to_do_and_one_above_full_scale_is_heard(tmp_path):
+    assert "scale the file to [-1, 1]" in refusal(write(tmp_path / "integers.wav", noise(1_000) * 32_768))
+    assert len(drain(FileSource(write(tmp_path / "loud.wav", noise(1_000) * 20)))) == 1_000
 
 
 def test_file_damaged_in_the_middle_tells_the_second_after_the_good_blocks(tmp_path):
