@@ -31,7 +31,6 @@ TRAINING_ONLY = {
     "scipy",
     "sklearn",
     "matplotlib",
-    "rich",
 }
 
 

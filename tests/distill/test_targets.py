@@ -65,10 +65,10 @@ def test_steady_breath_clip_is_not_called_absent_of_breath() -> None:
 
 
 def test_noise_between_words_is_no_breath_but_a_breath_between_them_may_be() -> None:
-    targets = annotate(recording("speech"), sound((1, -20), (0.5, -40), (0.5, -60)), RATE, LABELS)
+    targets = annotate(recording("speech"), sound((1, -20), (0.72, -40), (0.28, -60)), RATE, LABELS)
     assert (targets[5:95, 1] == ABSENT).all()
-    assert (targets[105:145, 1] == UNKNOWN).all()
-    assert (targets[170:195, 1] == ABSENT).all()
+    assert (targets[105:165, 1] == UNKNOWN).mean() > 0.9
+    assert (targets[178:195, 1] == ABSENT).all()
 
 
 def test_vowel_may_be_speech_but_is_no_breath() -> None:

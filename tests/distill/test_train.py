@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,8 @@ import torch
 from align.corpora import CorpusError
 from distill.config import TrainSettings
 from distill.train import select, train
+from edge.errors import UserError
+from quantize.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 TINY = {"width": 16, "context_blocks": 1, "scenes_per_epoch": 16, "workers": 0, "validation_share": 0.3}
@@ -44,6 +47,11 @@ def test_training_leaves_all_that_the_next_stage_and_a_reader_need(tiny_corpus: 
     assert (tmp_path / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "settings.toml").is_file()
     assert "validation/score" in (tmp_path / "metrics.csv").read_text()
+    assert "validation/score" in json.loads((tmp_path / "metrics.json").read_text())
+    averaged, current = checkpoint["state_dict"], checkpoint["current_model_state"]
+    assert any(not torch.equal(value, current[name]) for name, value in averaged.items())
+    exported = load_checkpoint(best).student.state_dict()
+    assert all(torch.equal(value, averaged[f"student.{name}"]) for name, value in exported.items())
 
 
 @pytest.mark.slow
@@ -76,6 +84,28 @@ def test_killed_training_goes_on_where_it_was(tiny_corpus: Path, tmp_path: Path)
     assert "next: python -m quantize.export" in finished.stdout
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 3
     assert epochs_seen(tmp_path / "metrics.csv") == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+def test_repeating_a_finished_training_leaves_it_alone(tiny_corpus: Path, tmp_path: Path) -> None:
+    finished = train(settings(tiny_corpus, tmp_path))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert train(settings(tiny_corpus, tmp_path)) == finished
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.slow
+def test_training_is_not_resumed_under_other_settings(tiny_corpus: Path, tmp_path: Path) -> None:
+    """People whom it was trained on would become its validation."""
+    train(settings(tiny_corpus, tmp_path, epochs=1))
+    with pytest.raises(UserError, match="a training with another seed"):
+        train(settings(tiny_corpus, tmp_path, epochs=1, seed=1))
+
+
+def test_output_that_cannot_be_a_folder_is_told_in_one_line(tiny_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        train(settings(tiny_corpus, tmp_path / "file"))
 
 
 def test_excluded_corpus_is_neither_trained_nor_validated_on(tiny_corpus: Path, tmp_path: Path) -> None:

@@ -156,7 +156,6 @@ def test_failed_gate_leaves_the_old_bundle(
 
 
 def test_inaccurate_int8_does_not_ship(spoilt_path: Path, recordings: Path, tmp_path: Path) -> None:
-    """Where INT8 is no faster, either, the card gives that reason first."""
     assert export(_settings(spoilt_path, recordings, tmp_path / "tiny", precision="auto")) == 0
     bundle = load_bundle(tmp_path / "tiny", allow_unsigned=True)
     assert bundle.manifest.precision == "float32"
