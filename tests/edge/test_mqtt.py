@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -275,35 +276,13 @@ def test_broker_of_version_3_1_1_only_gets_events_and_status(
     assert [entry["mqtt"] for entry in connected] == ["3.1.1"]
 
 
-def test_broker_that_refuses_version_5_is_asked_in_3_1_1(outbox: Outbox, publishers: list[Publisher]) -> None:
-    asked: list[int] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def refuse() -> None:
-            """Answers CONNECT as the standard tells a broker of 3.1.1 to answer any other version."""
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                with connection:
-                    asked.append(connection.recv(1024).split(b"MQTT")[1][0])
-                    connection.sendall(b"\x20\x02\x00\x01")
-
-        threading.Thread(target=refuse, daemon=True).start()
-        publish(publishers, server.getsockname()[1], outbox)
-        eventually(lambda: len(asked) >= 4, "four attempts")
-        server.shutdown(socket.SHUT_RDWR)
-    assert asked[:4] == [5, 4, 5, 4]
-
-
-def test_connection_starts_clean_under_an_identity_that_no_other_device_has(
-    outbox: Outbox, publishers: list[Publisher]
-) -> None:
+@contextlib.contextmanager
+def answering(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
+    """A server that answers every CONNECT with the same bytes and hangs up; gives its port and what it was asked."""
     asked: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
-        def note() -> None:
+        def serve() -> None:
             while True:
                 try:
                     connection, _ = server.accept()
@@ -311,14 +290,30 @@ def test_connection_starts_clean_under_an_identity_that_no_other_device_has(
                     return
                 with connection:
                     asked.append(connection.recv(1024))
+                    connection.sendall(answer)
 
-        threading.Thread(target=note, daemon=True).start()
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1], asked
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_broker_that_refuses_version_5_is_asked_in_3_1_1(outbox: Outbox, publishers: list[Publisher]) -> None:
+    # So the standard tells a broker of 3.1.1 to answer any other version.
+    with answering(b"\x20\x02\x00\x01") as (port, asked):
+        publish(publishers, port, outbox)
+        eventually(lambda: len(asked) >= 4, "four attempts")
+    assert [packet.split(b"MQTT")[1][0] for packet in asked[:4]] == [5, 4, 5, 4]
+
+
+def test_connection_starts_clean_under_an_identity_that_no_other_device_has(
+    outbox: Outbox, publishers: list[Publisher]
+) -> None:
+    with answering(b"") as (port, asked):
         for base in ("acula/ward-3/bed", "acula/ward/3-bed"):
-            publisher = Publisher(MqttSettings(port=server.getsockname()[1]), base, outbox, status)
+            publisher = Publisher(MqttSettings(port=port), base, outbox, status)
             publishers.append(publisher)
             publisher.start()
         eventually(lambda: len(asked) >= 4, "two attempts each")
-        server.shutdown(socket.SHUT_RDWR)
     # After the protocol's name come its version, the flags (0x02: start clean) and, before the will, the identity.
     packets = [packet.partition(b"MQTT")[2] for packet in asked]
     assert {packet[0] for packet in packets} == {4, 5}
