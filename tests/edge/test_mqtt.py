@@ -176,7 +176,7 @@ def test_refused_credentials_are_told_in_one_line_and_right_ones_deliver(
         eventually(lambda: any(entry["event"] == "broker_refused_credentials" for entry in logs), "word of it")
         password.write_text("right\n")
         eventually(lambda: outbox.depth == 0, "delivery after the password was put right")
-    assert [entry["event"] for entry in logs] == ["broker_refused_credentials", "broker_connected"]
+        assert [entry["event"] for entry in logs] == ["broker_refused_credentials", "broker_connected"]
     assert "wrong-secret" not in str(logs)
 
 
@@ -241,7 +241,8 @@ def test_publisher_that_fails_does_not_stay_online(
     eventually(lambda: (retained(broker.port, f"{BASE}/status") or {}).get("state") == "online", "status online")
     fails.set()
     eventually(lambda: (retained(broker.port, f"{BASE}/status") or {}).get("state") == "offline", "the will", 20.0)
-    assert [entry["event"] for entry in logs] == ["broker_connected", "mqtt_failed"]
+    # By now it may have tried again.
+    assert [entry["event"] for entry in logs][:2] == ["broker_connected", "mqtt_failed"]
 
 
 @pytest.mark.broker
