@@ -12,16 +12,22 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import structlog
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from structlog.testing import LogCapture
 
 from edge.backends import open_backend
 from edge.backends.base import Backend
 from edge.bundle import Bundle, Corpus, Label, Manifest, Metric, OperatingPoint, load_bundle, write_manifest
+from edge.mqtt import Publisher
+from edge.outbox import Outbox
+from tests.brokers import Broker, mosquitto
 
 ROOT = Path(__file__).parents[2]
 RATE_HZ = 16_000
@@ -121,6 +127,36 @@ def edge_as_nobody() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     return run
+
+
+@pytest.fixture
+def logs() -> Iterator[list[Any]]:
+    capture = LogCapture()
+    structlog.configure(processors=[capture])
+    yield capture.entries
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    outbox = Outbox(tmp_path / "outbox.db", max_mb=10, max_age_days=1)
+    yield outbox
+    outbox.close()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with mosquitto(tmp_path / "broker") as broker:
+        yield broker
+
+
+@pytest.fixture
+def publishers() -> Iterator[list[Publisher]]:
+    """Whatever a test puts in here is stopped at its end."""
+    started: list[Publisher] = []
+    yield started
+    for publisher in started:
+        publisher.stop(0)
 
 
 def _sounds(

@@ -1,86 +1,19 @@
-"""The publisher against real brokers: mosquitto for MQTT 5, amqtt for a broker that knows 3.1.1 only."""
+"""Delivery by the publisher through real brokers: nothing lost, nothing late unsaid, the status true."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import signal
-import socket
-import ssl
-import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
-from paho.mqtt.enums import MQTTProtocolVersion
-from structlog.testing import LogCapture
 
 from edge.config import MqttSettings
-from edge.errors import ConfigError
 from edge.mqtt import Publisher
 from edge.outbox import Outbox
-from tests.brokers import Broker, Subscriber, amqtt, eventually, free_port, mosquitto, retained
-
-BASE = "acula/ward-3/bed-12"
-
-
-def status() -> dict[str, Any]:
-    return {
-        "state": "online",
-        "reason": "",
-        "boot_id": "boot",
-        "version": "1",
-        "bundle": "tiny-1.2.3",
-        "last_audio_at": "2026-11-23T22:38:22.123Z",
-        "last_inference_at": "2026-11-23T22:38:22.123Z",
-        "outbox_depth": 0,
-    }
-
-
-def put(outbox: Outbox, *event_ids: str) -> None:
-    for event_id in event_ids:
-        payload = json.dumps({"event_id": event_id, "historical": False})
-        outbox.put(event_id, f"{BASE}/event", payload.encode())
-
-
-@pytest.fixture
-def logs() -> Iterator[list[Any]]:
-    capture = LogCapture()
-    structlog.configure(processors=[capture])
-    yield capture.entries
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path / "outbox.db", max_mb=10, max_age_days=1)
-    yield outbox
-    outbox.close()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    with mosquitto(tmp_path / "broker") as broker:
-        yield broker
-
-
-@pytest.fixture
-def publishers() -> Iterator[list[Publisher]]:
-    """Whatever a test puts in here is stopped at its end."""
-    started: list[Publisher] = []
-    yield started
-    for publisher in started:
-        publisher.stop(0)
-
-
-def publish(publishers: list[Publisher], port: int, outbox: Outbox, **settings: Any) -> Publisher:
-    publisher = Publisher(MqttSettings(port=port, **settings), BASE, outbox, status)
-    publishers.append(publisher)
-    publisher.start()
-    return publisher
+from tests.brokers import Broker, Subscriber, eventually, free_port, mosquitto, retained
+from tests.publishing import BASE, publish, put, status
 
 
 @pytest.mark.broker
@@ -158,26 +91,6 @@ def test_frozen_broker_gets_the_events_once_it_thaws(
         assert outbox.depth == 30
         broker.send_signal(signal.SIGCONT)
         eventually(lambda: set(subscriber.event_ids()) == {f"event-{n}" for n in range(30)}, "all events")
-
-
-@pytest.mark.broker
-def test_refused_credentials_are_told_in_one_line_and_right_ones_deliver(
-    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
-) -> None:
-    accounts = tmp_path / "accounts"
-    password = tmp_path / "password"
-    password.write_text("wrong-secret\n")
-    broker = mosquitto(tmp_path / "broker", settings=f"allow_anonymous false\npassword_file {accounts}")
-    subprocess.run(["mosquitto_passwd", "-b", "-c", str(accounts), "bed-12", "right"], check=True)
-    accounts.chmod(0o644)
-    with broker:
-        put(outbox, "event")
-        publish(publishers, broker.port, outbox, username="bed-12", password_file=str(password))
-        eventually(lambda: any(entry["event"] == "broker_refused_credentials" for entry in logs), "word of it")
-        password.write_text("right\n")
-        eventually(lambda: outbox.depth == 0, "delivery after the password was put right")
-        assert [entry["event"] for entry in logs] == ["broker_refused_credentials", "broker_connected"]
-    assert "wrong-secret" not in str(logs)
 
 
 @pytest.mark.broker
@@ -263,86 +176,6 @@ def test_broker_that_takes_one_message_at_a_time_is_not_flooded(
     assert [entry["event"] for entry in logs].count("broker_connected") == 1
 
 
-def test_broker_of_version_3_1_1_only_gets_events_and_status(
-    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
-) -> None:
-    with amqtt(tmp_path) as broker, Subscriber(broker.port, version=MQTTProtocolVersion.MQTTv311) as subscriber:
-        put(outbox, *(f"event-{n}" for n in range(30)))
-        publisher = publish(publishers, broker.port, outbox)
-        eventually(lambda: set(subscriber.event_ids()) == {f"event-{n}" for n in range(30)}, "all events")
-        publisher.stop(5)
-        eventually(lambda: subscriber.states()[-1:] == ["offline"], "status offline")
-        assert "online" in subscriber.states()
-    connected = [entry for entry in logs if entry["event"] == "broker_connected"]
-    assert [entry["mqtt"] for entry in connected] == ["3.1.1"]
-
-
-@contextlib.contextmanager
-def answering(answer: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """A server that answers every CONNECT with the same bytes and hangs up; gives its port and what it was asked."""
-    asked: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                with connection:
-                    asked.append(connection.recv(1024))
-                    connection.sendall(answer)
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield server.getsockname()[1], asked
-        server.shutdown(socket.SHUT_RDWR)
-
-
-def test_broker_that_refuses_version_5_is_asked_in_3_1_1(outbox: Outbox, publishers: list[Publisher]) -> None:
-    # So the standard tells a broker of 3.1.1 to answer any other version.
-    with answering(b"\x20\x02\x00\x01") as (port, asked):
-        publish(publishers, port, outbox)
-        eventually(lambda: len(asked) >= 4, "four attempts")
-    assert [packet.split(b"MQTT")[1][0] for packet in asked[:4]] == [5, 4, 5, 4]
-
-
-def test_connection_starts_clean_under_an_identity_that_no_other_device_has(
-    outbox: Outbox, publishers: list[Publisher]
-) -> None:
-    with answering(b"") as (port, asked):
-        for base in ("acula/ward-3/bed", "acula/ward/3-bed"):
-            publisher = Publisher(MqttSettings(port=port), base, outbox, status)
-            publishers.append(publisher)
-            publisher.start()
-        eventually(lambda: len(asked) >= 4, "two attempts each")
-    # After the protocol's name come its version, the flags (0x02: start clean) and, before the will, the identity.
-    packets = [packet.partition(b"MQTT")[2] for packet in asked]
-    assert {packet[0] for packet in packets} == {4, 5}
-    assert all(packet[1] & 0x02 for packet in packets)
-    assert len({packet[4:].partition(b"acula/")[0].partition(b"acula")[2] for packet in packets if packet[0] == 5}) == 2
-
-
-def test_proxy_without_a_broker_is_told_once(outbox: Outbox, publishers: list[Publisher], logs: list[Any]) -> None:
-    put(outbox, "event")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        accepted: list[int] = []
-
-        def hang_up() -> None:
-            while True:
-                try:
-                    server.accept()[0].close()
-                except OSError:
-                    return
-                accepted.append(1)
-
-        threading.Thread(target=hang_up, daemon=True).start()
-        publish(publishers, server.getsockname()[1], outbox)
-        eventually(lambda: len(accepted) >= 6, "six attempts")
-        server.shutdown(socket.SHUT_RDWR)
-    assert [entry["event"] for entry in logs] == ["broker_unreachable"]
-    assert outbox.depth == 1
-
-
 @pytest.mark.broker
 def test_stop_without_a_broker_ends_in_time_and_keeps_the_events(outbox: Outbox, publishers: list[Publisher]) -> None:
     put(outbox, "event")
@@ -350,106 +183,3 @@ def test_stop_without_a_broker_ends_in_time_and_keeps_the_events(outbox: Outbox,
     publisher.stop(0.5)
     assert outbox.depth == 1
     assert not any(thread.name == "mqtt" for thread in threading.enumerate())
-
-
-@pytest.mark.broker
-def test_tls_with_certificate_of_the_device_delivers(
-    tmp_path: Path, outbox: Outbox, publishers: list[Publisher]
-) -> None:
-    make_certificates(tmp_path)
-    settings = (
-        f"allow_anonymous true\ncafile {tmp_path}/ca.pem\ncertfile {tmp_path}/broker.pem\n"
-        f"keyfile {tmp_path}/broker.key\nrequire_certificate true"
-    )
-    with mosquitto(tmp_path / "broker", settings=settings) as broker:
-        put(outbox, *(f"event-{n}" for n in range(100)))
-        publish(
-            publishers,
-            broker.port,
-            outbox,
-            tls=True,
-            ca=str(tmp_path / "ca.pem"),
-            certificate=str(tmp_path / "device.pem"),
-            key=str(tmp_path / "device.key"),
-        )
-        eventually(lambda: outbox.depth == 0, "delivery over TLS")
-
-
-@pytest.mark.broker
-def test_broker_with_a_foreign_certificate_gets_nothing(
-    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
-) -> None:
-    make_certificates(tmp_path)
-    settings = f"allow_anonymous true\ncertfile {tmp_path}/broker.pem\nkeyfile {tmp_path}/broker.key"
-    with mosquitto(tmp_path / "broker", settings=settings) as broker:
-        put(outbox, "event")
-        publish(publishers, broker.port, outbox, tls=True)
-        eventually(lambda: any(entry["event"] == "broker_unreachable" for entry in logs), "word of it")
-    assert "certificate is not trusted" in logs[0]["reason"]
-    assert outbox.depth == 1
-
-
-@pytest.mark.parametrize(
-    ("settings", "named"),
-    [
-        ({"ca": "/etc/ca.pem"}, "mqtt.tls is false"),
-        ({"tls": True, "ca": "/no/such.pem"}, "mqtt.ca = /no/such.pem"),
-        ({"tls": True, "key": "/etc/key.pem"}, "mqtt.certificate is empty"),
-        ({"tls": True, "certificate": "/no/such.pem"}, "mqtt.certificate = /no/such.pem"),
-        ({"password_file": "/no/such"}, "mqtt.username is empty"),
-        ({"username": "a", "password_file": "/no/such"}, "mqtt.password_file = /no/such: No such file"),
-    ],
-)
-def test_settings_that_cannot_work_are_named(outbox: Outbox, settings: dict[str, Any], named: str) -> None:
-    with pytest.raises(ConfigError, match=named):
-        Publisher(MqttSettings(**settings), BASE, outbox, status)
-
-
-def make_certificates(folder: Path) -> None:
-    """An authority, and under it a certificate each for the broker at 127.0.0.1 and for the device."""
-    import datetime
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    now = datetime.datetime.now(datetime.timezone.utc)
-    authority_key = ec.generate_private_key(ec.SECP256R1())
-    authority_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
-    for name in ("ca", "broker", "device"):
-        key = authority_key if name == "ca" else ec.generate_private_key(ec.SECP256R1())
-        subject = authority_name if name == "ca" else x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        certificate = (
-            x509.CertificateBuilder(authority_name, subject, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=name == "ca", path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
-            )
-        )
-        if name == "ca":
-            usage = x509.KeyUsage(
-                digital_signature=True,
-                key_cert_sign=True,
-                crl_sign=True,
-                content_commitment=False,
-                key_encipherment=False,
-                data_encipherment=False,
-                key_agreement=False,
-                encipher_only=False,
-                decipher_only=False,
-            )
-            certificate = certificate.add_extension(usage, critical=True)
-        signed = certificate.sign(authority_key, hashes.SHA256())
-        (folder / f"{name}.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-        (folder / f"{name}.key").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-    assert ssl.create_default_context(cafile=folder / "ca.pem")

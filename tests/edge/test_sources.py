@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -101,11 +103,22 @@ def test_file_of_an_unsupported_rate_says_the_rate(tmp_path, rate):
     assert f"{rate} Hz" in refusal(write(tmp_path / "odd.wav", noise(100), rate))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_file_without_permission_says_so(tmp_path):
-    path = write(tmp_path / "secret.wav", noise(100))
+def test_file_without_permission_says_so(shut_folder):
+    """As an ordinary user, whom permissions bind; root becomes one."""
+    shut_folder.chmod(0o755)
+    path = write(shut_folder / "secret.wav", noise(100))
     path.chmod(0)
-    assert "Permission denied" in refusal(path)
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom edge.errors import UserError\n"
+        "from edge.sources.file import FileSource\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "try: FileSource(Path(sys.argv[1]))\n"
+        "except UserError as error: print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    assert run.stdout.count("\n") == 1
+    assert "secret.wav" in run.stdout
+    assert "Permission denied" in run.stdout
 
 
 @pytest.mark.parametrize(("value", "word"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf"), (1e30, "1e+30")])
