@@ -108,7 +108,7 @@ def train(settings: TrainSettings) -> Path:
     )
     task.validation_clips = clips["validation"]
     # The last weights ship, not those of the epoch with the best figures: they are an average at a learning rate that
-    # has come to rest, and to choose among epochs by a few dozen validation recordings is to choose noise.
+    # has come to rest, and to choose among epochs by nine marked and ten breath recordings is to choose noise.
     every_epoch = ModelCheckpoint(output, "last", enable_version_counter=False)
     average = WeightAveraging(use_buffers=True, avg_fn=moving_average)
     trainer = lightning.Trainer(
