@@ -24,7 +24,14 @@ class TrainSettings(ProgramSettings):
     width: int = Field(32, ge=16, multiple_of=16, description="channels of the first residual stage")
     context_blocks: int = Field(4, ge=1, le=6, description="temporal residual blocks, dilated 1, 2, 4, ...")
     window_s: float = Field(2.0, ge=1, le=4, multiple_of=1, description="window, in whole seconds")
-    epochs: int = Field(20, ge=1, description="epochs; an epoch is a fixed number of scenes")
-    scenes_per_epoch: int = Field(1536, ge=16, multiple_of=16, description="scenes of 8 s drawn in an epoch")
+    scenes: int = Field(
+        24576, ge=1, description="scenes of 8 s to compose; 0.1 MB of disk each until the training ends"
+    )
+    epochs: int = Field(20, ge=1, description="epochs; an epoch is a fixed number of windows")
+    windows_per_epoch: int = Field(
+        25600, ge=64, multiple_of=64, description="windows drawn from the scenes in an epoch"
+    )
     learning_rate: float = Field(2e-3, gt=0, lt=1, description="highest learning rate of the one-cycle schedule")
-    workers: int = Field(2, ge=0, description="processes that compose scenes beside the training process")
+    workers: int = Field(
+        2, ge=0, description="processes that compose scenes and cut windows beside the training process"
+    )

@@ -1,28 +1,20 @@
-"""Training data: scenes drawn at random from training clips, and whole validation clips.
-
-A scene is a function of (seed, index) alone, so a resumed training sees what an uninterrupted one would have seen.
-"""
+"""Training data: scenes drawn at random from training clips, and whole validation clips."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
 from align.audio import load
-from align.channel import Samples, decibels, in_room, random_channel, room_response
+from align.channel import decibels, in_room, random_channel, room_response
 from align.corpora import Recording
 from distill.scenes import Canvas, Clip, active_level_db, coloured_noise
-from distill.student import FRAMES_PER_STEP
-from distill.targets import PRESENT, annotate, holds, to_steps
+from distill.targets import ABSENT, PRESENT, annotate, holds
 
-WINDOWS_PER_SCENE = 4
 FRAME_RATE_HZ = 100
 SCENE_FRAMES = 8 * FRAME_RATE_HZ
 LARGE_CORPUS = 100
@@ -159,8 +151,9 @@ class SceneMaker:
         """At most a scene's length of it; at times only one to three marked events, as somebody coughs now and then."""
         frames = len(clip.targets)
         if clip.marked and rng.random() < 0.4:
-            heard = np.flatnonzero(np.diff((clip.targets == PRESENT).any(axis=1), prepend=False, append=False))
-            onsets, offsets = heard[::2], heard[1::2]
+            marks = clip.targets[:, (clip.targets == PRESENT).any(axis=0)] != ABSENT
+            edges = np.flatnonzero(np.diff(marks.any(axis=1), prepend=False, append=False))
+            onsets, offsets = edges[::2], edges[1::2]
             first = int(rng.integers(len(onsets)))
             last = min(len(onsets) - 1, first + int(rng.integers(3)))
             return clip.piece(max(0, onsets[first] - 3), min(frames, offsets[last] + 10), self.hop)
@@ -189,55 +182,3 @@ def distractor(sample_rate_hz: int, labels: int, rng: np.random.Generator) -> Cl
     frames = -(-length // (sample_rate_hz // FRAME_RATE_HZ))
     samples = np.asarray(audio / (np.abs(audio).max() + 1e-9), dtype=np.float32)
     return Clip(samples, np.zeros((frames, labels), dtype=np.int8), "synthetic", "synthetic")
-
-
-class SceneDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Windows of scene `index`: waveform (4, samples) float32 and targets (4, steps, labels) int8."""
-
-    def __init__(self, maker: SceneMaker, window_s: float, seed: int) -> None:
-        self.maker, self.seed = maker, seed
-        self.window_frames = round(window_s * FRAME_RATE_HZ)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Compose the scene and cut its windows; now and then one runs into digital silence, as at a stream's end."""
-        rng = np.random.default_rng([self.seed, index])
-        scene = self.maker.scene(rng)
-        waves: list[Samples] = []
-        steps = []
-        starts = rng.integers(SCENE_FRAMES - self.window_frames, size=WINDOWS_PER_SCENE)
-        starts[0] = 0  # a stream begins like this, without anything before it
-        for start in starts:
-            stop = start + self.window_frames
-            wave = scene.samples[start * scene.hop : stop * scene.hop].copy()
-            targets = scene.targets[start:stop].copy()
-            if rng.random() < 0.06:
-                end = int(rng.integers(self.window_frames))
-                wave[end * scene.hop :] = 0.0
-                targets[end:] = 0
-            waves.append(wave)
-            steps.append(to_steps(targets, FRAMES_PER_STEP))
-        return torch.from_numpy(np.stack(waves)), torch.from_numpy(np.stack(steps))
-
-
-class EpochSampler(Sampler[int]):
-    """Every epoch its own run of scene indices; Lightning calls `set_epoch`, so a resumed epoch draws the same ones."""
-
-    def __init__(self, scenes_per_epoch: int) -> None:
-        self.scenes_per_epoch, self.epoch = scenes_per_epoch, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Move to the run of scenes of an epoch."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        first = self.epoch * self.scenes_per_epoch
-        return iter(range(first, first + self.scenes_per_epoch))
-
-    def __len__(self) -> int:
-        return self.scenes_per_epoch
-
-
-def join_scenes(batch: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Stack the windows of several scenes into one batch."""
-    waves, steps = zip(*batch, strict=True)
-    return torch.cat(waves), torch.cat(steps)

@@ -21,7 +21,7 @@ from align.statistics import auroc, clip_scores
 from distill.frontend import LogMel
 from distill.scenes import Clip
 from distill.student import FRAMES_PER_STEP, Student, StudentShape, joint_scores
-from distill.targets import PRESENT, UNKNOWN, to_steps
+from distill.targets import PRESENT, UNKNOWN, clip_score_s, to_steps
 from edge.bundle import FrontEnd
 
 POSITIVE_WEIGHT = 2.0
@@ -80,9 +80,8 @@ class StudentTask(lightning.LightningModule):
         self.validation_clips: list[Clip] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
-        """Return the loss of a batch: waveform (batch, samples), targets (batch, steps, labels)."""
-        waveform, targets = batch
-        log_mel = self._features(waveform)
+        """Return the loss of a batch: log-mel (batch, mel_bands, frames), targets (batch, steps, labels)."""
+        log_mel, targets = batch
         if torch.rand(()) < 0.5:
             log_mel = self.mask_bands(log_mel, float(log_mel.mean()))
         _, step_logits, window_logits = self.student(log_mel)
@@ -101,7 +100,8 @@ class StudentTask(lightning.LightningModule):
         """AUROC of each label over clips, AP of the steps in marked clips, and their mean as `score`."""
         tracks = [self.track(clip.samples) for clip in self.validation_clips]
         steps_per_s = self.front_end.sample_rate_hz / (self.front_end.hop_samples * FRAMES_PER_STEP)
-        scores = np.stack([clip_scores(track, steps_per_s) for track in tracks])
+        seconds = [clip_score_s(label) for label in self.labels]
+        scores = np.stack([clip_scores(track, steps_per_s, seconds) for track in tracks])
         figures: dict[str, float] = {}
         for column, label in enumerate(self.labels):
             truth = [clip.holds[column] for clip in self.validation_clips]
@@ -119,9 +119,9 @@ class StudentTask(lightning.LightningModule):
                 continue
             steps = to_steps(clip.targets[: len(clip.targets) // FRAMES_PER_STEP * FRAMES_PER_STEP], FRAMES_PER_STEP)
             column = self.labels.index(clip.event)
-            count = min(len(steps), len(track))
-            truth[clip.event].append(steps[:count, column] == PRESENT)
-            score[clip.event].append(track[:count, column])
+            known = np.flatnonzero(steps[: len(track), column] != UNKNOWN)
+            truth[clip.event].append(steps[known, column] == PRESENT)
+            score[clip.event].append(track[known, column])
         return {
             f"step_ap_{label}": float(
                 average_precision_score(np.concatenate(truth[label]), np.concatenate(score[label]))
@@ -148,7 +148,7 @@ class StudentTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with a one-cycle schedule over the whole training."""
-        optimiser = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=1e-2)
+        optimiser = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=5e-2)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.learning_rate, total_steps=steps, pct_start=0.1)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

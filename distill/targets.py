@@ -17,9 +17,13 @@ from align.corpora import Recording
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
 Targets = NDArray[np.int8]
 
-VALLEY_S = 0.08
+VALLEY_S = 0.12
 """Coughs of a bout often follow each other without a pause; the last moments of each are taught as absent, so that the
-score falls between them and they can be counted. Two steps of the student."""
+score falls between them and they can be counted. Three steps of the student."""
+
+EXPLOSIVE_S = 0.24
+"""How long a marked cough is surely one: its explosive phase and the beginning of what follows. Where the rest ends is
+what people who mark coughs agree on least, so nothing is taught of it."""
 
 SHORTEST_COUGH_S = 0.12
 """What stays of a cough however close the next one is."""
@@ -45,6 +49,10 @@ BREATH_SHARE = 0.4
 PAUSE_DB = 12.0
 """What is quieter than those by more than this is the pause between two breaths."""
 
+CLIP_SCORE_S = {"breath": 4.0}
+"""By how many seconds a whole clip is judged, where that is not one: breath by about one cycle of breathing in and out,
+since a single breath is also drawn before a cough."""
+
 FLOOR_SHARE = 0.15
 """The quietest moments of a recording are what its room and telephone sound like, not somebody breathing there."""
 
@@ -54,6 +62,11 @@ def holds(recording: Recording, label: str) -> bool | None:
     if recording.event == label:
         return True
     return None if not recording.event or label in MAY_HOLD.get(recording.event, ()) else False
+
+
+def clip_score_s(label: str) -> float:
+    """How many of a clip's highest-scored seconds tell whether it is a recording of the label."""
+    return CLIP_SCORE_S.get(label, 1.0)
 
 
 def annotate(recording: Recording, samples: NDArray[np.float32], sample_rate_hz: int, labels: Sequence[str]) -> Targets:
@@ -86,12 +99,13 @@ def to_steps(targets: Targets, frames_per_step: int) -> Targets:
 
 
 def _marked(recording: Recording, frames: int) -> Targets:
-    """Certain targets from hand-marked times, with a valley before the next onset."""
+    """Certain targets from hand-marked times: the beginning of each event, and a valley before the next onset."""
     column = np.zeros(frames, dtype=np.int8)
     onsets = [onset for onset, _ in recording.times_s]
     for (onset, offset), following in zip(recording.times_s, [*onsets[1:], np.inf], strict=True):
         end = max(onset + SHORTEST_COUGH_S, min(offset, following - VALLEY_S))
-        column[round(onset * 100) : round(end * 100)] = PRESENT
+        column[round(onset * 100) : round(end * 100)] = UNKNOWN
+        column[round(onset * 100) : round(min(end, onset + EXPLOSIVE_S) * 100)] = PRESENT
     return column
 
 
@@ -115,8 +129,9 @@ def _beside(recording: Recording, label: str, level: NDArray[np.float64]) -> Tar
     if label == "cough" or recording.event == "breath":
         return column
     # People breathe in before a cough and say a word between two.
-    heard = _marked(recording, len(level)) if recording.times_s else _weak(recording.event, level)
-    column[(heard != PRESENT) & (level > np.quantile(level, FLOOR_SHARE))] = UNKNOWN
+    marked = bool(recording.times_s)
+    heard = _marked(recording, len(level)) != ABSENT if marked else _weak(recording.event, level) == PRESENT
+    column[~heard & (level > np.quantile(level, FLOOR_SHARE))] = UNKNOWN
     return column
 
 

@@ -1,7 +1,8 @@
 """Train a student: `python -m distill.train --config configs/room.toml`.
 
-Stops and resumes: run the same command again. Writes into the output folder `last.ckpt`, `metrics.csv`, `metrics.json`
-(validation figures of the last epoch), `learning_curves.png` and `settings.toml`.
+First composes scenes, then trains on windows cut from them. Stops and resumes: run the same command again. Writes into
+the output folder `last.ckpt`, `metrics.csv`, `metrics.json` (validation figures of the last epoch),
+`learning_curves.png` and `settings.toml`; the scenes lie in its folder `scenes` until the training ends.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import sys
 import warnings
 from collections import defaultdict
@@ -24,16 +26,17 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from align.corpora import CorpusError, Recording, hold_out, read_table
 from distill.config import TrainSettings
-from distill.data import EpochSampler, SceneDataset, SceneMaker, join_scenes, load_clips
+from distill.data import SceneMaker, load_clips
 from distill.figures import plot_learning_curves
 from distill.module import StudentTask
+from distill.pool import ScenePool, compose
 from distill.student import StudentShape
+from distill.windows import EpochSampler, WindowDataset
 from edge.bundle import FrontEnd
 from edge.errors import UserError
 from edge.settings import run_program, to_toml
 
-SCENES_PER_BATCH = 16
-"""Times four windows each: batches of 64 windows."""
+BATCH_SIZE = 64
 
 
 AVERAGE_DECAY = 0.998
@@ -90,9 +93,21 @@ def train(settings: TrainSettings) -> Path:
         split: load_clips([row for row in rows if row.split == split], front_end.sample_rate_hz, settings.labels)
         for split in ("train", "validation")
     }
+    pool = compose(
+        output / "scenes",
+        SceneMaker(clips["train"], front_end.sample_rate_hz, len(settings.labels)),
+        front_end,
+        count=settings.scenes,
+        seed=settings.seed,
+        workers=settings.workers,
+        origin={
+            "labels": settings.labels,
+            "recordings": [f"{row.path} {row.event} {row.times_s}" for row in rows if row.split == "train"],
+        },
+    )
     lightning.seed_everything(settings.seed, workers=True)
     # More threads than cores wait for each other: half the speed on a machine with two.
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - settings.workers))
+    torch.set_num_threads(os.cpu_count() or 1)
     task = StudentTask(
         shape=asdict(StudentShape(front_end.mel_bands, len(settings.labels), settings.width, settings.context_blocks)),
         labels=settings.labels,
@@ -124,12 +139,13 @@ def train(settings: TrainSettings) -> Path:
     )
     trainer.fit(
         task,
-        _loader(SceneMaker(clips["train"], front_end.sample_rate_hz, len(settings.labels)), settings),
+        _loader(pool, front_end, settings),
         DataLoader(TensorDataset(torch.zeros(1)), batch_size=1),
         ckpt_path=last if last.is_file() else None,
         weights_only=True,
     )
     _write_figures(output, trainer)
+    shutil.rmtree(output / "scenes")
     return last
 
 
@@ -169,14 +185,16 @@ def _corpora(rows: list[Recording]) -> list[dict[str, object]]:
     ]
 
 
-def _loader(maker: SceneMaker, settings: TrainSettings) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
+def _loader(
+    pool: ScenePool, front_end: FrontEnd, settings: TrainSettings
+) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
     return DataLoader(
-        SceneDataset(maker, settings.window_s, settings.seed),
-        batch_size=SCENES_PER_BATCH,
-        sampler=EpochSampler(settings.scenes_per_epoch),
-        num_workers=settings.workers,
-        collate_fn=join_scenes,
+        WindowDataset(pool, front_end, settings.window_s, settings.seed),
+        batch_size=BATCH_SIZE,
+        sampler=EpochSampler(settings.windows_per_epoch),
+        num_workers=min(1, settings.workers),
         worker_init_fn=_one_thread,
+        persistent_workers=settings.workers > 0,
     )
 
 

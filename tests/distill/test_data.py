@@ -4,36 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-from distill.data import EpochSampler, SceneDataset, SceneMaker, distractor, join_scenes
-from distill.scenes import Canvas, Clip, active_level_db, coloured_noise, merge
+from distill.data import SceneMaker, distractor
+from distill.scenes import Canvas, active_level_db, coloured_noise, merge
 from distill.targets import ABSENT, PRESENT, UNKNOWN
-
-RATE, HOP = 16000, 160
-
-
-def clip(event: str, frames: int, column: int | None = None, corpus: str = "home", marked: bool = False) -> Clip:
-    rng = np.random.default_rng(frames)
-    targets = np.zeros((frames, 3), dtype=np.int8)
-    if column is not None:
-        targets[frames // 4 : frames // 2, column] = PRESENT
-    return Clip((0.1 * rng.standard_normal(frames * HOP)).astype(np.float32), targets, event, corpus, marked=marked)
-
-
-@pytest.fixture
-def maker() -> SceneMaker:
-    clips = [
-        clip("cough", 120, 0, marked=True),
-        clip("cough", 1200, 0, marked=True),
-        clip("breath", 300, 1),
-        clip("speech", 90, 2),
-        clip("sneezing", 100),
-        clip("non_cough", 900),
-        clip("rain", 500),
-        clip("dog", 80),
-    ]
-    return SceneMaker(clips, RATE, 3)
+from tests.clips import HOP, RATE, clip, scene_maker
 
 
 def test_placed_clip_sounds_where_its_targets_say() -> None:
@@ -65,23 +40,14 @@ def test_mixture_is_present_before_unknown_before_absent() -> None:
     assert joined == [1, 1, 1, 1, -1, -1, 1, -1, 0]
 
 
-def test_scene_is_a_function_of_seed_and_index(maker: SceneMaker) -> None:
-    first, second = SceneDataset(maker, 2.0, seed=3)[11], SceneDataset(maker, 2.0, seed=3)[11]
-    assert torch.equal(first[0], second[0])
-    assert torch.equal(first[1], second[1])
-    assert not torch.equal(first[0], SceneDataset(maker, 2.0, seed=4)[11][0])
-
-
-def test_scenes_hold_every_label_at_many_levels_and_never_clip_to_nan(maker: SceneMaker) -> None:
-    dataset = SceneDataset(maker, 2.0, seed=0)
-    waves, steps = join_scenes([dataset[index] for index in range(24)])
-    assert waves.shape == (96, 32000)
-    assert steps.shape == (96, 50, 3)
-    assert torch.isfinite(waves).all()
-    assert waves.abs().max() <= 1.0 + 1e-6
-    assert all((steps[:, :, column] == PRESENT).any() for column in range(3))
-    peaks = waves.abs().amax(dim=1)
-    assert peaks[peaks > 0].min() < 0.1 < peaks.max()
+def test_scenes_hold_every_label_at_many_levels_and_never_clip_to_nan() -> None:
+    maker = scene_maker()
+    scenes = [maker.scene(np.random.default_rng(index)) for index in range(24)]
+    assert all(np.isfinite(scene.samples).all() for scene in scenes)
+    assert all(any((scene.targets[:, column] == PRESENT).any() for scene in scenes) for column in range(3))
+    peaks = np.array([np.abs(scene.samples).max() for scene in scenes])
+    assert peaks.max() <= 1.0 + 1e-6
+    assert peaks.min() < 0.1 < peaks.max()
 
 
 def test_corpus_without_recorded_ambience_is_laid_over_noise() -> None:
@@ -90,21 +56,6 @@ def test_corpus_without_recorded_ambience_is_laid_over_noise() -> None:
         scene = alone.scene(np.random.default_rng(seed))
         assert np.isfinite(scene.samples).all()
         assert scene.samples.any()
-
-
-def test_some_windows_end_in_digital_silence_and_claim_nothing_there(maker: SceneMaker) -> None:
-    dataset = SceneDataset(maker, 2.0, seed=0)
-    waves, steps = join_scenes([dataset[index] for index in range(24)])
-    cut = [index for index in range(len(waves)) if (waves[index, -640:] == 0).all() and (waves[index] != 0).any()]
-    assert cut
-    assert all((steps[index, -1] == ABSENT).all() for index in cut)
-
-
-def test_resumed_epoch_draws_the_scenes_of_an_uninterrupted_one() -> None:
-    straight = EpochSampler(8)
-    straight.set_epoch(2)
-    assert list(straight) == list(range(16, 24))
-    assert len(straight) == 8
 
 
 def test_distractor_is_no_label() -> None:

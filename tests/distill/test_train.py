@@ -21,7 +21,14 @@ from edge.errors import UserError
 from quantize.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
-TINY = {"width": 16, "context_blocks": 1, "scenes_per_epoch": 16, "workers": 0, "validation_share": 0.3}
+TINY = {
+    "width": 16,
+    "context_blocks": 1,
+    "scenes": 16,
+    "windows_per_epoch": 64,
+    "workers": 0,
+    "validation_share": 0.3,
+}
 
 
 def settings(table: Path, output: Path, **changes: object) -> TrainSettings:

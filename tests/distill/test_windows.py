@@ -1,0 +1,82 @@
+"""Windows cut from scenes: the device's own log-mel, drawn again by a resumed training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from distill.frontend import LogMel
+from distill.pool import ScenePool, compose
+from distill.targets import ABSENT, PRESENT
+from distill.windows import EpochSampler, WindowDataset, at_gain, random_colour_db
+from edge.bundle import FrontEnd
+from tests.clips import scene_maker
+
+FRONT_END = FrontEnd()
+SILENCE = np.log(FRONT_END.log_offset)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> ScenePool:
+    folder = tmp_path_factory.mktemp("pool") / "scenes"
+    return compose(folder, scene_maker(), FRONT_END, count=8, seed=0, workers=0, origin={})
+
+
+def test_window_has_the_shape_that_the_student_takes(pool: ScenePool) -> None:
+    log_mel, steps = WindowDataset(pool, FRONT_END, 2.0, seed=0)[0]
+    assert log_mel.shape == (64, 198)
+    assert log_mel.dtype == torch.float32
+    assert steps.shape == (50, 3)
+
+
+def test_window_is_a_function_of_seed_and_number(pool: ScenePool) -> None:
+    first, second = WindowDataset(pool, FRONT_END, 2.0, seed=3)[11], WindowDataset(pool, FRONT_END, 2.0, seed=3)[11]
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+    assert not torch.equal(first[0], WindowDataset(pool, FRONT_END, 2.0, seed=4)[11][0])
+
+
+def test_windows_hold_every_label_and_nothing_that_is_no_number(pool: ScenePool) -> None:
+    windows = [WindowDataset(pool, FRONT_END, 2.0, seed=0)[index] for index in range(64)]
+    assert all(torch.isfinite(log_mel).all() for log_mel, _ in windows)
+    assert all(any((steps[:, column] == PRESENT).any() for _, steps in windows) for column in range(3))
+
+
+def test_some_windows_end_in_digital_silence_and_claim_nothing_there(pool: ScenePool) -> None:
+    windows = [WindowDataset(pool, FRONT_END, 2.0, seed=0)[index] for index in range(128)]
+    cut = [steps for log_mel, steps in windows if (log_mel[:, -4:] == SILENCE).all() and (log_mel != SILENCE).any()]
+    assert cut
+    assert all((steps[-1] == ABSENT).all() for steps in cut)
+
+
+@pytest.mark.parametrize("gain_db", [-10.0, 6.0])
+def test_gain_of_a_log_mel_is_that_of_its_sound(gain_db: float) -> None:
+    sound = (0.01 * np.random.default_rng(0).standard_normal(8000)).astype(np.float32)
+    front_end = LogMel(FRONT_END)
+
+    def log_mel(samples: np.ndarray) -> np.ndarray:
+        return front_end(torch.from_numpy(samples[None]))[0].T.numpy()
+
+    louder = log_mel(sound * np.float32(10 ** (gain_db / 20)))
+    np.testing.assert_allclose(at_gain(log_mel(sound), np.float32([gain_db]), FRONT_END.log_offset), louder, atol=1e-3)
+
+
+def test_silence_stays_silence_at_any_gain() -> None:
+    silence = np.full((4, 64), SILENCE, dtype=np.float32)
+    louder = at_gain(silence, np.full(64, 10.0, dtype=np.float32), FRONT_END.log_offset)
+    np.testing.assert_allclose(louder, silence, atol=1e-3)
+
+
+def test_colours_differ_and_stay_within_what_a_microphone_does() -> None:
+    colours = np.stack([random_colour_db(64, np.random.default_rng(seed)) for seed in range(200)])
+    assert np.abs(colours).max() <= 25.0
+    assert np.abs(np.diff(colours, axis=1)).max() < 4.0
+    assert colours.std(axis=0).min() > 3.0
+
+
+def test_resumed_epoch_draws_the_windows_of_an_uninterrupted_one() -> None:
+    straight = EpochSampler(8)
+    straight.set_epoch(2)
+    assert list(straight) == list(range(16, 24))
+    assert len(straight) == 8
