@@ -1,7 +1,13 @@
-"""Open recordings: decode, mix down, resample. Augmentation lives in `align.channel`."""
+"""Open recordings: decode, mix down, resample. Augmentation lives in `align.channel`.
+
+libsndfile decodes what it knows; the containers of browsers and phones that it does not know go through FFmpeg's
+libraries (PyAV). A file that ends before its header says so is refused: half a download would train as a short
+recording. What has no length in its header (Ogg, WebM) cannot be checked so.
+"""
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +17,11 @@ from numpy.typing import NDArray
 
 from edge.errors import AudioError
 
+FFMPEG_SUFFIXES = {".webm", ".m4a", ".mp4", ".3gp", ".aac", ".amr"}
+
+SHORTEST_SHARE = 0.99
+"""Of the promised length. Headers written by recording programs are off by a block or two; a broken download is not."""
+
 
 def load(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
     """Decode the file at `path` to mono float32 in [-1, 1] at `sample_rate_hz`, shape (samples,).
@@ -18,10 +29,23 @@ def load(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
     Channels are averaged. The resampler is the device's (soxr, high quality): training hears what the device hears.
 
     Raises:
-        AudioError: the file is missing, empty, not audio, or holds values that are not finite.
+        AudioError: the file is missing, empty, cut short, not audio, or holds values that are not finite.
+    """
+    mono, rate = decode(path)
+    if rate == sample_rate_hz:
+        return mono
+    return np.asarray(soxr.resample(mono, rate, sample_rate_hz, quality="HQ"), dtype=np.float32)
+
+
+def decode(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Decode the file at `path` to mono float32 in [-1, 1], shape (samples,), and its own sample rate in Hz.
+
+    Raises:
+        AudioError: as `load`.
     """
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        reader = _read_ffmpeg if path.suffix.casefold() in FFMPEG_SUFFIXES else _read_libsndfile
+        samples, rate = reader(path)
     except (OSError, soundfile.LibsndfileError) as error:
         raise AudioError(f"{path}: cannot be decoded ({error})") from error
     if len(samples) == 0:
@@ -29,6 +53,59 @@ def load(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
     mono: NDArray[np.float32] = samples.mean(axis=1, dtype=np.float32)
     if not np.isfinite(mono).all():
         raise AudioError(f"{path}: holds values that are not finite")
-    if rate == sample_rate_hz:
-        return mono
-    return np.asarray(soxr.resample(mono, rate, sample_rate_hz, quality="HQ"), dtype=np.float32)
+    return mono, rate
+
+
+def _read_libsndfile(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Samples, shape (frames, channels), and the rate in Hz."""
+    with soundfile.SoundFile(path) as file:
+        promised, rate = file.frames, file.samplerate
+        samples: NDArray[np.float32] = file.read(dtype="float32", always_2d=True)
+    if path.suffix.casefold() == ".wav":
+        present, declared = _wav_bytes(path)
+    else:
+        present, declared = len(samples), promised
+    if present < SHORTEST_SHARE * declared:
+        raise AudioError(f"{path}: cut short, {present / declared:.0%} of it is there; fetch it again")
+    return samples, rate
+
+
+def _wav_bytes(path: Path) -> tuple[int, int]:
+    """Bytes of sound that are in a RIFF WAVE file, and how many its header declares.
+
+    libsndfile believes the file's size, not its header. Programs that write to a pipe declare 0 or nearly 4 GB because
+    they do not know better; this counts as nothing declared.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        if stream.read(4) != b"RIFF":
+            return 0, 0
+        stream.seek(12)
+        while len(header := stream.read(8)) == 8:
+            name, length = struct.unpack("<4sI", header)
+            if name == b"data":
+                return size - stream.tell(), length if length < 0x7FFF0000 else 0
+            stream.seek(length + length % 2, 1)
+    return 0, 0
+
+
+def _read_ffmpeg(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Samples, shape (frames, channels), and the rate in Hz.
+
+    Raises:
+        AudioError: it cannot be decoded, or there is no sound in it.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise AudioError(f"{path}: holds no sound")
+            planar = av.AudioResampler(format="fltp")
+            frames = [frame for packed in container.decode(audio=0) for frame in planar.resample(packed)]
+    except av.error.FFmpegError as error:
+        raise AudioError(f"{path}: cannot be decoded ({error.strerror})") from error
+    blocks = [frame.to_ndarray().T for frame in frames]
+    if not blocks:
+        return np.empty((0, 1), np.float32), 1
+    return np.concatenate(blocks).astype(np.float32), frames[0].sample_rate

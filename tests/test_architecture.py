@@ -31,6 +31,11 @@ TRAINING_ONLY = {
     "scipy",
     "sklearn",
     "matplotlib",
+    "datasets",
+    "pyarrow",
+    "pandas",
+    "av",
+    "python_calamine",
 }
 
 
