@@ -36,3 +36,17 @@ class Recording:
     licence: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     """Every other column, as text; an unknown value is absent, not empty."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """What a task may predict, name to value as text; numbers have their unit in the name. Unknown is absent."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What an adapter found in the folder of a corpus."""
+
+    recordings: list[Recording]
+    """Every recording that the corpus lists, whether its file is there or not."""
+    problems: list[str] = field(default_factory=list)
+    """What this copy lacks or what was not understood, one line each, with its place."""
+    notes: list[str] = field(default_factory=list)
+    """What was decided on the way: rows left out on purpose, people moved between splits."""

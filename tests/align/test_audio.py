@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -42,3 +43,49 @@ def test_nan_is_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.array([0.0, np.nan, 0.1]), 16000, subtype="FLOAT")
     with pytest.raises(AudioError, match="not finite"):
         load(tmp_path / "a.wav", 16000)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
+def test_file_cut_short_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 32000), 16000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(AudioError, match=rf"a\.{suffix}: (cut short|cannot be decoded)"):
+        load(path, 16000)
+
+
+def test_wav_of_a_program_that_wrote_to_a_pipe_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(16000, 0.25), 16000, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"data") + 4
+    content[place : place + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    assert len(load(path, 16000)) == 16000
+
+
+def write_webm(path: Path, samples: np.ndarray) -> None:
+    """Stereo Opus at 48 kHz, as browsers record; `samples` (frames, 2)."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libopus", rate=48000, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(samples.astype(np.float32).reshape(1, -1), format="flt", layout="stereo")
+        frame.sample_rate = 48000
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+
+
+def test_webm_of_a_browser_is_decoded_mixed_and_resampled(tmp_path: Path) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(48000) / 48000)
+    write_webm(tmp_path / "a.webm", np.stack([tone, np.zeros_like(tone)], axis=1))
+    samples = load(tmp_path / "a.webm", 16000)
+    assert abs(len(samples) - 16000) < 400
+    spectrum = np.abs(np.fft.rfft(samples[4000:12000]))
+    assert np.argmax(spectrum) * 2 == pytest.approx(440, abs=4)
+    assert np.abs(samples[4000:12000]).max() == pytest.approx(0.25, abs=0.05)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>" * 100])
+def test_webm_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.webm").write_bytes(content)
+    with pytest.raises(AudioError, match=r"a\.webm: cannot be decoded"):
+        load(tmp_path / "a.webm", 16000)
