@@ -43,6 +43,8 @@ def decode(path: Path) -> tuple[NDArray[np.float32], int]:
     Raises:
         AudioError: as `load`.
     """
+    if not path.is_file():
+        raise AudioError(f"{path}: cannot be decoded (no such file)")
     try:
         reader = _read_ffmpeg if path.suffix.casefold() in FFMPEG_SUFFIXES else _read_libsndfile
         samples, rate = reader(path)

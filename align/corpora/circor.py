@@ -31,7 +31,9 @@ def read(root: Path) -> Listing:
     files = [path for path in audio_files(folder) if FILE.fullmatch(path.stem)]
     problems = [f"{path}: not a name of this corpus" for path in audio_files(folder) if path not in set(files)]
     children = {path.stem: _about(path) for path in sorted(folder.glob("*.txt")) if path.stem.isdecimal()}
-    same = {child: about.get("additional_id", "") for child, about in children.items()}
+    pairs = [(child, about.get("additional_id", "")) for child, about in children.items()]
+    # Of the two numbers of a child who came twice the smaller one, whichever of the two texts names the other.
+    twin = {max(pair, key=int): min(pair, key=int) for pair in pairs if pair[1].isdecimal()}
     recordings = []
     for path in files:
         child, place = path.stem.split("_")[:2]
@@ -47,8 +49,7 @@ def read(root: Path) -> Listing:
             Recording(
                 path=path,
                 corpus=NAME,
-                # The smaller of the two numbers of a child who came twice.
-                group=f"{NAME}:{min(filter(None, (child, same[child])), key=int)}",
+                group=f"{NAME}:{twin.get(child, child)}",
                 split="train",
                 modality="heart",
                 event="heart",

@@ -6,7 +6,7 @@ breathing-shallow, cough-heavy, cough-shallow, vowel-a, vowel-e, vowel-o, counti
 `annotations/<kind>_labels*.csv` with the quality of a recording, 0 (bad) to 2, where somebody judged it.
 
 Split: none is official; by person, in proportion to `covid_status`. Bad recordings are listed too: `quality` is in the
-metadata. Some files upstream hold no sound.
+metadata.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from align.corpora.reading import audio_files, find, look, to_number, to_spans
+from align.corpora.reading import audio_files, find, known, look, to_number, to_spans
 from align.corpora.recording import Listing, Recording, Split
 from align.corpora.splits import keep_together
 
@@ -54,7 +54,7 @@ def read(root: Path) -> Listing:
                     modality="lung",
                     event="breath",
                     times_s=times_s,
-                    metadata={"device": device} | ({"marks": text} if text else {}),
+                    metadata=known({"device": device, "marks": text}),
                     labels={}
                     if marks is None
                     else {label: str(int(name in held)) for name, label in ADVENTITIOUS.items()},

@@ -5,10 +5,10 @@ a line (start, end, crackles, wheezes; tabs); `ICBHI_challenge_train_test.txt` (
 `ICBHI_Challenge_diagnosis.txt` or `patient_diagnosis.csv`, beside or inside that folder.
 
 Split: the official one, **which leaks**: people 156 and 218 are in both of its parts, so whoever is in both goes to
-training with all recordings (`official_split` in the metadata tells where they were). The test part has few healthy
-people, and sample rate and device go with the diagnosis: look at the device before believing a figure. Labels:
-`diagnosis` of the person, `crackles` and `wheezes` (1 if any cycle has them). Cycles are in `times_s`, and with what
-each holds in the metadata's `marks`.
+training with all recordings (`official_split` in the metadata tells where they were). There is no validation part. The
+test part has few healthy people, and sample rate and device go with the diagnosis: look at the device before believing
+a figure. Labels: `diagnosis` of the person, `crackles` and `wheezes` (1 if any cycle has them). Cycles are in
+`times_s`, and with what each holds in the metadata's `marks`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from align.corpora.reading import audio_files, find, read_cells, to_spans
+from align.corpora.reading import audio_files, find, known, read_cells, to_spans
 from align.corpora.recording import CorpusError, Listing, Recording, Split
 from align.corpora.splits import keep_together
 
@@ -68,7 +68,7 @@ def read(root: Path) -> Listing:
                 modality="lung",
                 event="breath",
                 times_s=times_s,
-                metadata={"site": site.title(), "mode": mode.casefold(), "device": device, "marks": text},
+                metadata=known({"site": site.title(), "mode": mode.casefold(), "device": device, "marks": text}),
                 labels=labels,
             )
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from pathlib import Path
 
 from align.corpora.recording import CorpusError
@@ -69,7 +70,7 @@ def read_rows(path: Path, *columns: str) -> list[dict[str, str]]:
     missing = [name for name in columns if name.casefold() not in header]
     if missing:
         raise CorpusError(f"{path}: no column {', '.join(missing)}; its columns are {', '.join(header) or 'none'}")
-    return [dict(zip(header, cells, strict=False)) for cells in lines[1:]]
+    return [dict(zip_longest(header, cells[: len(header)], fillvalue="")) for cells in lines[1:]]
 
 
 def read_cells(path: Path) -> list[list[str]]:

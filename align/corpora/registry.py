@@ -1,4 +1,8 @@
-"""The corpora by name: for each, the adapter that reads the layout in which its users download it."""
+"""The corpora by name: for each, the adapter that reads the layout in which its users download it.
+
+A corpus whose split has no validation part gets one by `align.corpora.hold_out`. Every group begins with the corpus's
+name, so that rows of several corpora can be put together; a table's groups are as written.
+"""
 
 from __future__ import annotations
 

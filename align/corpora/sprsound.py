@@ -59,7 +59,7 @@ def _recording(
         )
         return None
     child, age, sex, place, _ = name.groups()
-    events = annotation.get("event_annotation", [])
+    events = [event for event in annotation.get("event_annotation") or [] if isinstance(event, dict)]
     marks = [(str(event.get("start")), str(event.get("end")), str(event.get("type"))) for event in events]
     times_s, text, wrong = to_spans(annotations[path.stem], marks, unit_s=1e-3)
     problems += wrong

@@ -5,9 +5,9 @@ joined by `participant_identifier`. A participant has up to three recordings: `e
 with `<kind>_file_name` and `<kind>_size`.
 
 Split: the official column `splits`, where `long`, collected later, counts as test and is told apart by `official_split`
-in the metadata. People without a split (about half; no usable test result) are left out. COVID status goes with the way
-of recruitment: AUROC fell from 0.846 to 0.619 once age, sex and symptoms were matched. The other columns of the split
-table (`in_matched_rebalanced_test`, ...) are in the metadata for that reason; report a figure on the matched test too.
+in the metadata. People without a split are left out. COVID status goes with the way of recruitment: AUROC fell from
+0.846 to 0.619 once age, sex and symptoms were matched. The other columns of the split table
+(`in_matched_rebalanced_test`, ...) are in the metadata for that reason; report a figure on the matched test too.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Heartsound Data Details.csv` and `Noise Heartsound Data Details.csv`: `fileName;
 table is needed, the noisy part only if its table is there.
 
 Split: none is official; one file a child, in proportion to the diagnosis. Label: `diagnosis` (normal, asd, pda, pfo,
-vsd); a PFO is common and mostly harmless, and leaving it out is the task's choice.
+vsd); a PFO is a borderline finding, and leaving it out is the task's choice.
 """
 
 from __future__ import annotations

@@ -57,6 +57,15 @@ def test_circor_child_of_two_campaigns_is_one_group(tmp_path: Path) -> None:
     assert not find_leaks(listing.recordings)
 
 
+def test_circor_twin_is_known_from_either_text(tmp_path: Path) -> None:
+    folder = circor(tmp_path) / "training_data"
+    for child, other in (("50001", "nan"), ("2530", "50001")):
+        text = (folder / f"{child}.txt").read_text()
+        (folder / f"{child}.txt").write_text(text.rpartition("#")[0] + f"#Additional ID: {other}\n")
+    rows = by_name(list_corpus("circor", tmp_path))
+    assert rows["50001_AV.wav"].group == rows["2530_AV.wav"].group == "circor:2530"
+
+
 def test_circor_names_a_recording_without_its_child(tmp_path: Path) -> None:
     (problem,) = list_corpus("circor", circor(tmp_path)).problems
     assert "77_AV.wav: no 77.txt beside it" in problem
