@@ -1,4 +1,4 @@
-"""Decode a corpus once, for training: `python -m align.prepare NAME --root DIR --output DIR`.
+"""Decode a corpus once, for training: `python -m align.prepare CORPUS --root DIR --output DIR`.
 
 Every recording is decoded, mixed down, resampled (soxr) and stored as 16-bit PCM in Arrow files. Open the result with
 `datasets.load_from_disk(OUTPUT)["train"]`; its rows are described in `align.shards`. Stops and resumes: run the same
