@@ -8,6 +8,7 @@ file, so this is a plain command line.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ from align.corpora.registry import ADAPTERS, list_corpus
 from align.corpora.splits import refuse_leaks
 from edge.errors import UserError
 from edge.settings import EXIT_USER_ERROR, Parser
+
+EXIT_READER_GONE = 141
+"""What a shell reports for a program that SIGPIPE ended."""
 
 
 def look(name: str, root: Path) -> None:
@@ -61,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Whoever read standard output has left, as `head` does. Python must not complain of it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_READER_GONE
     return 0
 
 

@@ -71,7 +71,7 @@ def describe(recordings: Sequence[Recording], durations_s: Mapping[Path, float])
 
 
 def _values(rows: Sequence[Recording]) -> dict[str, list[tuple[Split, str]]]:
-    """(split, value) of every recording, by label; corpus and modality where there are several, and the event first."""
+    """(split, value) of every recording, by label; the event and, where several, corpus and modality before."""
     values: defaultdict[str, list[tuple[Split, str]]] = defaultdict(list)
     for name in ("corpus", "modality"):
         if len({getattr(row, name) for row in rows}) > 1:

@@ -115,6 +115,15 @@ def test_wrong_command_is_one_line_and_status_2(flags: list[str], said: str) -> 
     assert said in line
 
 
+def test_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    table(tmp_path, "a.wav,ann,train,cough,", *(f"gone-{number}.wav,bob,test,," for number in range(3000)))
+    shell = f"'{sys.executable}' -m align.corpora table --root '{tmp_path}' | head -n 1"
+    run = subprocess.run(["sh", "-c", shell], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.stdout == f"table in {tmp_path}\n"
+    assert "Traceback" not in run.stderr
+    assert "BrokenPipe" not in run.stderr
+
+
 def test_table_without_a_needed_column_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_text(tmp_path / "recordings.csv", "path,split", "a.wav,train")
     assert look(tmp_path) == 2
