@@ -1,0 +1,138 @@
+"""What is known of a recording and what its report has to say.
+
+Reads a `Recording`'s metadata by the vocabulary, drops what makes no sense to say, and takes out hidden labels with all
+that implies them. Does not write and does not check.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from align.corpora import Recording
+from align.reports.errors import ReportError
+from align.reports.values import NO, UNKNOWN, YES
+from align.reports.vocabulary import AGES, BY_NAME, DETAILS, EVENT_OF_KIND, FACTS, IMPLIED, Fact
+
+NOT_PREGNANT_BY_AGE = ("neonate", "infant", "child")
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What one report is to be written of, and against what it is checked."""
+
+    key: str
+    """The recording's path relative to its table, so that it is the same on every machine."""
+    known: Mapping[str, str]
+    """Fact to value, without the hidden ones: what may be said. A fact that is not here is unknown."""
+    asked: tuple[str, ...]
+    """The facts that the report must state."""
+    hidden: frozenset[str]
+    """The facts about which it must not say a word."""
+
+    @property
+    def digest(self) -> str:
+        """A hash of all that the report depends on, but for the writer."""
+        content = json.dumps([self.key, sorted(self.known.items()), self.asked, sorted(self.hidden)])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def draw(self, seed: int, purpose: str = "") -> int:
+        """A number of 256 bits that depends on the seed, the recording and a purpose, and on nothing else."""
+        return int.from_bytes(hashlib.sha256(f"{seed}:{purpose}:{self.key}".encode()).digest(), "big")
+
+
+def hide(labels: Iterable[str]) -> frozenset[str]:
+    """The labels and every fact that implies one of them.
+
+    Raises:
+        ReportError: a label is no fact.
+    """
+    hidden: set[str] = set()
+    for label in labels:
+        if label not in BY_NAME:
+            close = difflib.get_close_matches(label, BY_NAME, n=1)
+            hint = f"did you mean {close[0]}?" if close else "the facts are " + ", ".join(BY_NAME)
+            raise ReportError(f"--hide {label}: no report states that; {hint}")
+        hidden |= {label, *IMPLIED.get(label, ())}
+    return frozenset(hidden)
+
+
+def brief_all(rows: Sequence[Recording], table: Path, hidden: frozenset[str] = frozenset()) -> list[Brief]:
+    """What to write of every recording of a table.
+
+    Raises:
+        ReportError: a value cannot be read, or no recording has a single fact to state. The message names it.
+    """
+    briefs = [_brief(row, table, hidden) for row in rows]
+    if briefs and not any(set(brief.asked) - {"modality"} for brief in briefs):
+        columns = ", ".join(["event", *(fact.columns[0] for fact in FACTS if fact.columns)])
+        left = f" once {', '.join(sorted(hidden))} are hidden" if hidden else ""
+        raise ReportError(f"{table}: no column holds a fact to report{left}; add one of {columns}")
+    return briefs
+
+
+def _brief(row: Recording, table: Path, hidden: frozenset[str]) -> Brief:
+    known = {name: value for name, value in _read(row, table).items() if name not in hidden}
+    asked = [name for name, value in known.items() if name != "modality" and _worth_saying(name, value, known)]
+    if "modality" not in hidden and (row.modality != "airborne" or not asked):
+        asked.insert(0, "modality")
+    return Brief(_key(row.path, table), known, tuple(asked), hidden)
+
+
+def _key(path: Path, table: Path) -> str:
+    return path.relative_to(table.parent).as_posix() if path.is_relative_to(table.parent) else path.as_posix()
+
+
+def _read(row: Recording, table: Path) -> dict[str, str]:
+    """Fact to value, in the order of the vocabulary."""
+    known = {"modality": row.modality.lower()}
+    # "heart" and "lung" as events only repeat the modality.
+    if row.event and row.event.lower() not in ("heart", "lung", row.modality.lower()):
+        value = _value(BY_NAME["event"], row.event, row, table)
+        if value and value != UNKNOWN:
+            known["event"] = "no cough" if value in ("non cough", "no cough") else value
+    for fact in FACTS:
+        for column in fact.columns:
+            value = _value(fact, row.metadata.get(column, ""), row, table)
+            if value:
+                known[fact.name] = value
+                break
+    return _consistent(known)
+
+
+def _value(fact: Fact, cell: str, row: Recording, table: Path) -> str | None:
+    group = cell.strip().lower().replace("-", " ").replace("_", " ")
+    if fact.name == "age" and group in list(AGES)[:5]:
+        return group
+    try:
+        return fact.read(cell) if cell else None
+    except ValueError as error:
+        kinds = ", or one of " + ", ".join(list(AGES)[:5]) if fact.name == "age" else ""
+        raise ReportError(f"{table}: {fact.name} of {row.path.name} is '{cell}'; write {error}{kinds}") from None
+
+
+def _consistent(known: dict[str, str]) -> dict[str, str]:
+    """Say nothing of a murmur's properties unless there is one; say that a heavy cough is a cough.
+
+    A table that is computed from where a murmur was heard says "not heard here" of a child whose murmur is unknown.
+    """
+    if "kind" in known:
+        known.setdefault("event", EVENT_OF_KIND[known["kind"]])
+    if "murmur" in known and known["murmur"] != YES:
+        return {name: value for name, value in known.items() if name not in DETAILS}
+    return known
+
+
+def _worth_saying(name: str, value: str, known: Mapping[str, str]) -> bool:
+    """Whether a clinician would say it: that a boy or a small child is not pregnant goes without saying."""
+    if name == "pregnant":
+        could_be = known.get("sex") == "female" and known.get("age") not in NOT_PREGNANT_BY_AGE
+        return value == YES or (value == NO and could_be)
+    if name == "most_audible" and value == known.get("murmur_locations"):
+        return False
+    # That the age or the device is not known is best left out; that nobody could tell a murmur is a finding.
+    return value != UNKNOWN or BY_NAME[name].polar

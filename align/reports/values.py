@@ -1,0 +1,131 @@
+"""Read the cells of a corpus table into the canonical values of facts.
+
+Each reader takes the text of a cell and returns the value, `None` where the cell says nothing, or `UNKNOWN` where it
+says that nobody knows. It raises `ValueError`, with what is allowed, where the text is neither: a misspelt label must
+not end as a report that is silent about it. Which column is read by which reader is `align.reports.vocabulary`'s table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+UNKNOWN = "unknown"
+YES, NO = "yes", "no"
+
+Reader = Callable[[str], str | None]
+
+MISSING = {"", "nan", "na", "n/a", "none", "null", "-", "not recorded", "not available"}
+NOT_KNOWN = {"unknown", "undetermined", "not known", "unknown or void", "indeterminate"}
+AFFIRMED = {"1", "1.0", "true", "yes", "y", "present", "positive"}
+DENIED = {"0", "0.0", "false", "no", "n", "absent", "negative"}
+
+AREAS = {
+    "AV": "aortic",
+    "PV": "pulmonary",
+    "TV": "tricuspid",
+    "MV": "mitral",
+    "Phc": "other",
+    "Tc": "trachea",
+    "Al": "left anterior chest",
+    "Ar": "right anterior chest",
+    "Pl": "left posterior chest",
+    "Pr": "right posterior chest",
+    "Ll": "left lateral chest",
+    "Lr": "right lateral chest",
+}
+"""Sites of auscultation by the abbreviations of CirCor and ICBHI."""
+
+
+def _vague(text: str) -> str | None | bool:
+    """`None` or `UNKNOWN` where the text says so, else False."""
+    lowered = text.strip().lower()
+    if lowered in MISSING:
+        return None
+    return UNKNOWN if lowered in NOT_KNOWN else False
+
+
+def yes_or_no(text: str) -> str | None:
+    """Read a truth: 1 and 0 as in tables of numbers, or words."""
+    vague = _vague(text)
+    if vague is not False:
+        return str(vague) if vague else None
+    lowered = text.strip().lower()
+    if lowered in AFFIRMED:
+        return YES
+    if lowered in DENIED:
+        return NO
+    raise ValueError("yes, no or unknown")
+
+
+def one_of(names: Mapping[str, str]) -> Reader:
+    """A reader of a closed set: `names` maps lower-case spellings to values."""
+
+    def read(text: str) -> str | None:
+        vague = _vague(text)
+        if vague is not False:
+            return str(vague) if vague else None
+        value = names.get(text.strip().lower().replace("-", " ").replace("_", " "))
+        if value is None:
+            raise ValueError("one of " + ", ".join(dict.fromkeys(names.values())))
+        return value
+
+    return read
+
+
+def listed(names: Mapping[str, str]) -> Reader:
+    """A reader of words of which only those in `names` are facts; any other says nothing."""
+    return lambda text: names.get(text.strip().lower().replace("-", " ").replace("_", " "))
+
+
+def number(low: float, high: float, unit: str) -> Reader:
+    """A reader of a number from `low` to `high` in `unit`, told with at most one decimal."""
+
+    def read(text: str) -> str | None:
+        vague = _vague(text)
+        if vague is not False:
+            return str(vague) if vague else None
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise ValueError(f"a number from {low:g} to {high:g} ({unit})")
+        return f"{round(value, 1):g}"
+
+    return read
+
+
+def area(text: str) -> str | None:
+    """Read one site of auscultation: an abbreviation of `AREAS`, or its words."""
+    areas = areas_of(text)
+    if areas and "+" in areas:
+        raise ValueError("one site")
+    return areas
+
+
+def areas_of(text: str) -> str | None:
+    """Read sites joined by `+` into their words, sorted and joined again: `AV+MV` gives `aortic+mitral`."""
+    vague = _vague(text)
+    if vague is not False:
+        return str(vague) if vague else None
+    known = {short.lower(): words for short, words in AREAS.items()} | {words: words for words in AREAS.values()}
+    parts = [part.strip().lower().removesuffix(" area").removesuffix(" valve") for part in text.split("+")]
+    if not all(part in known for part in parts):
+        raise ValueError("sites joined by +: " + ", ".join(AREAS))
+    return "+".join(sorted({known[part] for part in parts}))
+
+
+def free(names: Mapping[str, str] | None = None) -> Reader:
+    """A reader of any words, lower-cased, `names` giving the full form of known abbreviations."""
+
+    def read(text: str) -> str | None:
+        vague = _vague(text)
+        if vague is not False:
+            return str(vague) if vague else None
+        lowered = " ".join(text.replace("_", " ").lower().split())
+        if len(lowered) > 80 or not any(letter.isalpha() for letter in lowered):
+            raise ValueError("a few words")
+        return (names or {}).get(lowered, lowered)
+
+    return read
