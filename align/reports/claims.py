@@ -1,9 +1,9 @@
 """Terms to claims: what a text says of each fact, be it true or not.
 
-Handles negation ("no murmur", "wheezes are absent", "not pregnant"), statements that something is unknown, which phase of
-the heart a property of a murmur belongs to, and whether an area is where the recording was made, where a murmur is heard
-or where it is loudest. It is strict rather than clever: what can be read in two ways becomes a claim of `UNCLEAR`, which
-no metadata bears out. It does not know the metadata: `align.reports.check` compares.
+Handles negation ("no murmur", "wheezes are absent", "not pregnant"), statements that something is unknown, which phase
+of the heart a property of a murmur belongs to, and whether an area is where the recording was made, where a murmur is
+heard or where it is loudest. It is strict rather than clever: what can be read in two ways becomes a claim of
+`UNCLEAR`, which no metadata bears out. It does not know the metadata: `align.reports.check` compares.
 """
 
 from __future__ import annotations

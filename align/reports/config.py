@@ -28,9 +28,7 @@ class ReportSettings(ProgramSettings):
     temperature: float = Field(0.7, ge=0, le=2, description="sampling temperature of a model; 0 is greedy")
     max_tokens: int = Field(200, ge=16, le=4096, description="longest answer of a model, in tokens")
     attempts: int = Field(3, ge=1, le=10, description="tries of a model at a report before the template takes over")
-    base_url: str = Field(
-        "http://127.0.0.1:8000/v1", pattern="^https?://[^\\s]+$", description="address of the server's API"
-    )
+    base_url: str = Field("http://127.0.0.1:8000/v1", description="address of the server's API")
     api_key_env: str = Field("OPENAI_API_KEY", description="environment variable that holds the server's key, if any")
     api_key_file: Path | None = Field(None, description="file that holds the server's key; wins over the variable")
     concurrency: int = Field(16, ge=1, le=1024, description="requests under way at the same time")

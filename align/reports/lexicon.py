@@ -58,7 +58,7 @@ ROLES = {
 PHASES = {"systolic": "systolic|systole", "diastolic": "diastolic|diastole"}
 PLAIN = """
 a an the this these those its it there their they them each both also only as at in on over of off from for to by into
-during through here's where when than then so such most more one
+during through where when than then so such most more one
 patient patients subject person individual participant people speaker
 measures measuring measured measures weighs weighing tall old
 audio clip sample file digital using via sound sounds session examination exam auscultatory acoustic
@@ -71,16 +71,17 @@ class classification categorised as marked listed stated noted known
 overall assessed assessment rated considered judged determined clinical result
 approximately about around radiating phase component throughout duration
 group category aged age presence
-""".split()
+"""
+"""Words that put a report together and say nothing by themselves."""
 
 
 def normalise(text: str) -> str:
     """Lower case, plain punctuation, hyphens as spaces, a space between a number and its unit."""
-    lowered = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
-    lowered = re.sub(r"['`]s\b", "", lowered)
-    lowered = re.sub(r"—| [-–] ", ", ", lowered)
-    lowered = re.sub(r"[-‐‑‒–_\"'`*“”]", " ", lowered)
-    lowered = re.sub(r"(\d)/min\b", r"\1 per minute", lowered).replace("breaths/min", "breaths per minute")
+    lowered = unicodedata.normalize("NFKC", text).lower()
+    lowered = re.sub("['`\u2018\u2019]s\\b", "", lowered)
+    lowered = re.sub("\u2014| [-\u2013] ", ", ", lowered)
+    lowered = re.sub("[-_\"'`*\u2010-\u2013\u2018-\u201d]", " ", lowered)
+    lowered = lowered.replace("/min", " per minute")
     return re.sub(r"(\d)([a-z])", r"\1 \2", lowered)
 
 
@@ -91,6 +92,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 def tokens_of(text: str) -> list[str]:
     """Words, numbers and punctuation marks, one by one."""
     return TOKEN.findall(normalise(text))
+
 
 UNITS = {" ".join(tokens_of(unit)): fact.name for fact in FACTS for unit in fact.units}
 
@@ -157,7 +159,7 @@ def _number(tokens: list[str], start: int) -> tuple[Term, int]:
 def build() -> Lexicon:
     """The lexicon of the vocabulary."""
     states: dict[str, set[tuple[str, str]]] = {}
-    kinds: dict[str, Kind] = dict.fromkeys((*PLAIN, ":"), "plain")
+    kinds: dict[str, Kind] = dict.fromkeys((*PLAIN.split(), ":"), "plain")
 
     def add(phrase: str, kind: Kind, *pairs: tuple[str, str]) -> None:
         if kinds.get(phrase) != kind:
@@ -190,5 +192,6 @@ def build() -> Lexicon:
     for area, phrases in AREA_PHRASES.items():
         for phrase in phrases:
             add(phrase, "area", (area, ""))
-    return Lexicon({phrase: Term(kind, phrase, tuple(sorted(states.get(phrase, ())))) for phrase, kind in kinds.items()})
-
+    return Lexicon(
+        {phrase: Term(kind, phrase, tuple(sorted(states.get(phrase, ())))) for phrase, kind in kinds.items()}
+    )

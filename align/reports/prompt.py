@@ -6,7 +6,7 @@ Does not talk to a model (`align.reports.server`, `align.reports.local` do).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from align.reports.check import Problem
 from align.reports.facts import Brief
@@ -50,8 +50,26 @@ def prompt_hash() -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def messages(brief: Brief, answer: str, problems: Sequence[Problem]) -> Messages:
+@dataclass(frozen=True)
+class Ask:
+    """One request for a report."""
+
+    brief: Brief
+    attempt: int = 0
+    """0 for the first try."""
+    answer: str = ""
+    """What the try before gave."""
+    problems: tuple[Problem, ...] = ()
+    """What was wrong with it."""
+
+    def seed(self, seed: int) -> int:
+        """The seed of the sampling: of this recording, this try and no other; below 2^31."""
+        return self.brief.draw(seed, f"try {self.attempt}") % 2**31
+
+
+def messages(ask: Ask) -> Messages:
     """The conversation that asks for a report: again, with what was wrong, if there was an answer before."""
+    brief, answer, problems = ask.brief, ask.answer, ask.problems
     facts = "\n".join(f"- {_fact(name, brief.known[name])}" for name in brief.asked)
     told = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": ASK.format(facts=facts)}]
     if problems:

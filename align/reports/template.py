@@ -139,7 +139,9 @@ class _Report:
         return sentences
 
     def _a_murmur(self, choices: Choices, phase: str, where: str, here: str) -> str:
-        get = {name: self._say.get(f"{phase}_{name}", "") for name in ("timing", "shape", "grading", "pitch", "quality")}
+        get = {
+            name: self._say.get(f"{phase}_{name}", "") for name in ("timing", "shape", "grading", "pitch", "quality")
+        }
         noun = f"{(get['timing'] or phase).replace('early ', 'early-').replace('mid ', 'mid-')} murmur".strip()
         grade = f" of grade {get['grading']}" if get["grading"] else ""
         shape = phrasings.SHAPES.get(get["shape"], get["shape"])
@@ -147,7 +149,11 @@ class _Report:
             adjectives = ", ".join(filter(None, (get["quality"], get["pitch"] and f"{get['pitch']}-pitched", shape)))
             murmur = _article(f"{adjectives} {noun}".strip()) + grade
         else:
-            properties = (shape, get["pitch"] and f"{get['pitch']} in pitch", get["quality"] and f"{get['quality']} in quality")
+            properties = (
+                shape,
+                get["pitch"] and f"{get['pitch']} in pitch",
+                get["quality"] and f"{get['quality']} in quality",
+            )
             said = _listed([part for part in properties if part])
             murmur = _article(noun) + grade + (f", {said}," if said else "")
         sentence = self._pick(choices)
@@ -163,7 +169,9 @@ class _Report:
         loudest = self._say.get("most_audible")
         if not loudest:
             return where
-        return f"{where}{',' if where else ''} loudest over {'another' if loudest == 'other' else f'the {loudest}'} area"
+        return (
+            f"{where}{',' if where else ''} loudest over {'another' if loudest == 'other' else f'the {loudest}'} area"
+        )
 
     def _lungs(self) -> list[str]:
         pair = tuple(self._say.get(name, "").replace(UNKNOWN, "") for name in ("crackles", "wheezes"))

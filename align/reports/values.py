@@ -18,6 +18,8 @@ Reader = Callable[[str], str | None]
 MISSING = {"", "nan", "na", "n/a", "none", "null", "-", "not recorded", "not available"}
 NOT_KNOWN = {"unknown", "undetermined", "not known", "unknown or void", "indeterminate"}
 AFFIRMED = {"1", "1.0", "true", "yes", "y", "present", "positive"}
+LONGEST = 80
+"""Characters of a value of any words."""
 DENIED = {"0", "0.0", "false", "no", "n", "absent", "negative"}
 
 AREAS = {
@@ -37,19 +39,25 @@ AREAS = {
 """Sites of auscultation by the abbreviations of CirCor and ICBHI."""
 
 
-def _vague(text: str) -> str | None | bool:
-    """`None` or `UNKNOWN` where the text says so, else False."""
-    lowered = text.strip().lower()
-    if lowered in MISSING:
-        return None
-    return UNKNOWN if lowered in NOT_KNOWN else False
+def _unless_vague(read: Callable[[str], str]) -> Reader:
+    """A reader of cells that say something; `read` gets none that is empty or says that nobody knows."""
+
+    def reader(text: str) -> str | None:
+        lowered = text.strip().lower()
+        if lowered in MISSING:
+            return None
+        return UNKNOWN if lowered in NOT_KNOWN else read(text)
+
+    return reader
 
 
-def yes_or_no(text: str) -> str | None:
+def _spaced(text: str) -> str:
+    return " ".join(text.lower().replace("-", " ").replace("_", " ").split())
+
+
+@_unless_vague
+def yes_or_no(text: str) -> str:
     """Read a truth: 1 and 0 as in tables of numbers, or words."""
-    vague = _vague(text)
-    if vague is not False:
-        return str(vague) if vague else None
     lowered = text.strip().lower()
     if lowered in AFFIRMED:
         return YES
@@ -59,32 +67,26 @@ def yes_or_no(text: str) -> str | None:
 
 
 def one_of(names: Mapping[str, str]) -> Reader:
-    """A reader of a closed set: `names` maps lower-case spellings to values."""
+    """A reader of a closed set: `names` maps lower-case spellings, without hyphens, to values."""
 
-    def read(text: str) -> str | None:
-        vague = _vague(text)
-        if vague is not False:
-            return str(vague) if vague else None
-        value = names.get(text.strip().lower().replace("-", " ").replace("_", " "))
+    def read(text: str) -> str:
+        value = names.get(_spaced(text))
         if value is None:
             raise ValueError("one of " + ", ".join(dict.fromkeys(names.values())))
         return value
 
-    return read
+    return _unless_vague(read)
 
 
 def listed(names: Mapping[str, str]) -> Reader:
     """A reader of words of which only those in `names` are facts; any other says nothing."""
-    return lambda text: names.get(text.strip().lower().replace("-", " ").replace("_", " "))
+    return lambda text: names.get(_spaced(text))
 
 
 def number(low: float, high: float, unit: str) -> Reader:
     """A reader of a number from `low` to `high` in `unit`, told with at most one decimal."""
 
-    def read(text: str) -> str | None:
-        vague = _vague(text)
-        if vague is not False:
-            return str(vague) if vague else None
+    def read(text: str) -> str:
         try:
             value = float(text)
         except ValueError:
@@ -93,22 +95,12 @@ def number(low: float, high: float, unit: str) -> Reader:
             raise ValueError(f"a number from {low:g} to {high:g} ({unit})")
         return f"{round(value, 1):g}"
 
-    return read
+    return _unless_vague(read)
 
 
-def area(text: str) -> str | None:
-    """Read one site of auscultation: an abbreviation of `AREAS`, or its words."""
-    areas = areas_of(text)
-    if areas and "+" in areas:
-        raise ValueError("one site")
-    return areas
-
-
-def areas_of(text: str) -> str | None:
+@_unless_vague
+def areas_of(text: str) -> str:
     """Read sites joined by `+` into their words, sorted and joined again: `AV+MV` gives `aortic+mitral`."""
-    vague = _vague(text)
-    if vague is not False:
-        return str(vague) if vague else None
     known = {short.lower(): words for short, words in AREAS.items()} | {words: words for words in AREAS.values()}
     parts = [part.strip().lower().removesuffix(" area").removesuffix(" valve") for part in text.split("+")]
     if not all(part in known for part in parts):
@@ -116,16 +108,20 @@ def areas_of(text: str) -> str | None:
     return "+".join(sorted({known[part] for part in parts}))
 
 
-def free(names: Mapping[str, str] | None = None) -> Reader:
-    """A reader of any words, lower-cased, `names` giving the full form of known abbreviations."""
+def area(text: str) -> str | None:
+    """Read one site of auscultation: an abbreviation of `AREAS`, or its words."""
+    if "+" in text:
+        raise ValueError("one site: " + ", ".join(AREAS))
+    return areas_of(text)
 
-    def read(text: str) -> str | None:
-        vague = _vague(text)
-        if vague is not False:
-            return str(vague) if vague else None
+
+def free(names: Mapping[str, str]) -> Reader:
+    """A reader of any words, lower-cased; `names` gives the full form of known abbreviations."""
+
+    def read(text: str) -> str:
         lowered = " ".join(text.replace("_", " ").lower().split())
-        if len(lowered) > 80 or not any(letter.isalpha() for letter in lowered):
+        if len(lowered) > LONGEST or not any(letter.isalpha() for letter in lowered):
             raise ValueError("a few words")
-        return (names or {}).get(lowered, lowered)
+        return names.get(_spaced(text), lowered)
 
-    return read
+    return _unless_vague(read)

@@ -179,7 +179,7 @@ FACTS: tuple[Fact, ...] = (
     Fact(
         "modality",
         (),
-        values.free(),
+        values.free({}),
         (),
         {
             "heart": ("heart", "heart sound", "heart sounds", "cardiac"),
@@ -222,7 +222,7 @@ FACTS: tuple[Fact, ...] = (
         ("respiration_bpm",),
         values.number(1, 120, "breaths per minute"),
         ("respiration rate", "respiratory rate", "breathing rate", "rate of breathing", "rate of respiration"),
-        units=("breaths per minute", "breath per minute", "breaths a minute", "per minute", "breaths min", "bpm"),
+        units=("breaths per minute", "breath per minute", "breaths a minute", "per minute", "bpm"),
     ),
     Fact(
         "covid19",

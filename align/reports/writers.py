@@ -6,14 +6,12 @@ here; the server's and the local model's have modules of their own, imported onl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from align.reports import template
-from align.reports.check import Problem
 from align.reports.config import ReportSettings
 from align.reports.errors import ReportError
-from align.reports.facts import Brief
+from align.reports.prompt import Ask
 
 
 class Writer(Protocol):
@@ -31,13 +29,8 @@ class Writer(Protocol):
     paid: bool
     """Whether a report costs time or money, so that each is on disk before the next."""
 
-    async def write(self, brief: Brief, attempt: int, problems: Sequence[Problem]) -> str:
+    async def write(self, ask: Ask) -> str:
         """A text, which may be empty or wrong.
-
-        Args:
-            brief: what to write of.
-            attempt: 0 for the first try of this report.
-            problems: what was wrong with the try before.
 
         Raises:
             WriterError: no report can be had any more, of this recording or another.
@@ -60,9 +53,9 @@ class TemplateWriter:
         self._seed = seed
         self.prompt_hash = template.grammar_hash()
 
-    async def write(self, brief: Brief, attempt: int, problems: Sequence[Problem]) -> str:  # noqa: ARG002
+    async def write(self, ask: Ask) -> str:
         """The report by template, the same whenever it is asked for."""
-        return template.compose(brief, self._seed)
+        return template.compose(ask.brief, self._seed)
 
     async def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
@@ -73,7 +66,7 @@ def make_writer(settings: ReportSettings) -> Writer:
 
     Raises:
         ReportError: no model is named for a writer that needs one.
-        WriterError: the model cannot be loaded or the key cannot be read.
+        WriterError: the key cannot be read, or the address is none.
     """
     if settings.writer == "template":
         return TemplateWriter(settings.seed)
