@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from align.reports.claims import UNCLEAR, Claim, read
-from align.reports.facts import Brief
+from align.reports.facts import NO_COUGH, Brief
 from align.reports.lexicon import Lexicon, Term, build
 from align.reports.values import UNKNOWN
 from align.reports.vocabulary import AGES, BY_NAME
@@ -95,7 +95,7 @@ def _own_words(brief: Brief) -> dict[str, Term]:
     phrases: dict[str, Term] = {}
     for name in WORDED:
         value = brief.known.get(name)
-        if value and value not in BY_NAME[name].stated_by and value != UNKNOWN and value != "no cough":
+        if value and value not in BY_NAME[name].stated_by and value != UNKNOWN and value != NO_COUGH:
             phrases[value] = Term("value", value, ((name, value),))
     return phrases
 

@@ -18,6 +18,7 @@ from align.reports.vocabulary import BY_NAME
 UNCLEAR = "unclear"
 
 STATING = ("subject", "value", "weak", "area", "phase")
+BORDERS = ("comma", "and", "break")
 CUES = ("no", "absent", "not", "unknown")
 
 
@@ -117,6 +118,10 @@ class _Sentence:
     def _reach(self, place: int) -> set[int]:
         """The positions of which a cue speaks."""
         kind = self._terms[place].kind
+        after = range(place + 1, self._clause(place).stop)
+        if place and self._terms[place - 1].words == ":" and not any(self._kind(other) in STATING for other in after):
+            # As in a form: "smoker: no".
+            return set(self._back(place - 1))
         if kind == "no":
             return set(self._onward(place))
         if kind == "not":
@@ -138,13 +143,17 @@ class _Sentence:
 
     def _onward(self, place: int) -> Iterator[int]:
         """What a negation negates after it: a list, but not the clause after the list; of `not`, no list either."""
-        complete = self._terms[place].kind == "not"
+        complete, stated = self._terms[place].kind == "not", False
         for other in range(place + 1, len(self._terms)):
             kind = self._terms[other].kind
             if kind == "break" or (complete and kind in ("comma", "and")) or kind in ("no", "not", "unknown"):
                 return
-            complete = complete or kind in ("predicate", "perceived")
-            yield other
+            stated = stated or kind in ("predicate", "perceived")
+            complete = complete or stated
+            # "No murmur is heard in a boy" does not say that he is none.
+            named_only = kind == "subject" and not BY_NAME[self._terms[other].states[0][0]].polar
+            if not (stated and (kind == "value" or named_only)):
+                yield other
 
     def _back(self, place: int) -> Iterator[int]:
         """What `... is absent` speaks of: the list before it, but not the clause before the list."""
@@ -225,7 +234,7 @@ class _Sentence:
     def _role(self, place: int) -> str:
         """What an area is: where the recording was made, where a murmur is heard, or where it is loudest."""
         for other in (*range(place - 1, -1, -1), *range(place + 1, len(self._terms))):
-            term = self._terms[other]
+            term: Term = self._terms[other]
             if term.kind == "role":
                 return term.states[0][0]
             names = {name for name, _ in term.states}
@@ -245,7 +254,7 @@ class _Sentence:
 
     def _clause(self, place: int) -> range:
         """The stretch around a position without a comma, an "and" or a "but"."""
-        borders = [other for other, term in enumerate(self._terms) if term.kind in ("comma", "and", "break")]
+        borders = [other for other, term in enumerate(self._terms) if term.kind in BORDERS]
         first = max((other for other in borders if other < place), default=-1)
         return range(first + 1, min((other for other in borders if other > place), default=len(self._terms)))
 
@@ -263,11 +272,14 @@ class _Sentence:
         named: list[str | None] = [None] * len(self._terms)
         place = 0
         while place < len(self._terms):
+            if self._kind(place) in BORDERS:
+                place += 1
+                continue
             clause = self._clause(place)
             phases = {phase for other in clause for phase in self._names_phase(other)}
             if phases:
                 named[clause.start : clause.stop] = [phases.pop() if len(phases) == 1 else ""] * len(clause)
-            place = max(clause.stop, place + 1)
+            place = clause.stop
         first = next((phase for phase in named if phase is not None), before)
         result = []
         for phase in named:

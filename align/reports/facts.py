@@ -18,6 +18,7 @@ from align.reports.errors import ReportError
 from align.reports.values import NO, UNKNOWN, YES
 from align.reports.vocabulary import AGES, BY_NAME, DETAILS, EVENT_OF_KIND, FACTS, IMPLIED, Fact
 
+NO_COUGH = "no cough"
 NOT_PREGNANT_BY_AGE = ("neonate", "infant", "child")
 
 
@@ -94,7 +95,7 @@ def _read(row: Recording, table: Path) -> dict[str, str]:
     if row.event and row.event.lower() not in ("heart", "lung", row.modality.lower()):
         value = _value(BY_NAME["event"], row.event, row, table)
         if value and value != UNKNOWN:
-            known["event"] = "no cough" if value in ("non cough", "no cough") else value
+            known["event"] = NO_COUGH if value in ("non cough", "non-cough") else value
     for fact in FACTS:
         for column in fact.columns:
             value = _value(fact, row.metadata.get(column, ""), row, table)

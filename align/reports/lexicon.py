@@ -70,7 +70,7 @@ status timed timing time shape shaped graded grade grading pitch pitched quality
 class classification categorised as marked listed stated noted known
 overall assessed assessment rated considered judged determined clinical result
 approximately about around radiating phase component throughout duration
-group category aged age presence
+group category aged age presence yes kind type
 """
 """Words that put a report together and say nothing by themselves."""
 
