@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from align.reports.claims import UNCLEAR, Claim, read
+from align.reports.claims import MENTIONED, UNCLEAR, Claim, read
 from align.reports.facts import NO_COUGH, Brief
 from align.reports.lexicon import Lexicon, Term, build
 from align.reports.values import UNKNOWN
 from align.reports.vocabulary import AGES, BY_NAME
 
-LONGEST_WORDS, MOST_SENTENCES = 150, 6
+MOST_WORDS_A_FACT, MORE_WORDS, MOST_SENTENCES = 15, 40, 5
+"""A report may hold a sentence a fact, or five where there are fewer; no report needs as much."""
 ADULT_YEARS = 18
 WORDED = ("event", "device", "diagnosis")
 """Facts whose value can be any words of a table; these become phrases of the report's own lexicon."""
@@ -47,7 +48,8 @@ def check(text: str, brief: Brief) -> list[Problem]:
         return [Problem("empty", "")]
     reading = read(text, _lexicon().extended(_own_words(brief)), _only_phase(brief.known))
     problems = [Problem("foreign", words) for words in dict.fromkeys(reading.foreign)]
-    if reading.words > LONGEST_WORDS or reading.sentences > MOST_SENTENCES:
+    facts = len(brief.asked)
+    if reading.words > MORE_WORDS + MOST_WORDS_A_FACT * facts or reading.sentences > max(MOST_SENTENCES, facts + 1):
         problems.append(Problem("long", f"{reading.sentences} sentences, {reading.words} words"))
     problems += [problem for claim in reading.claims if (problem := _judge(claim, brief))]
     stated = {(claim.fact, claim.value) for claim in reading.claims}
@@ -63,7 +65,7 @@ def _judge(claim: Claim, brief: Brief) -> Problem | None:
     if claim.value == UNCLEAR:
         return Problem("unclear", claim.words)
     value = brief.known.get(claim.fact, UNKNOWN)
-    if _true(claim, brief.known):
+    if claim.value == MENTIONED or _true(claim, brief.known):
         return None
     kind: Kind = "invented" if value == UNKNOWN else "contradicted"
     return Problem(kind, f"{claim.fact} is {value}, not {claim.value} ({claim.words})")

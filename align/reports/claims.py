@@ -16,6 +16,8 @@ from align.reports.values import NO, UNKNOWN, YES
 from align.reports.vocabulary import BY_NAME
 
 UNCLEAR = "unclear"
+MENTIONED = "mentioned"
+"""The value of a claim that only names its fact."""
 
 STATING = ("subject", "value", "weak", "area", "phase")
 BORDERS = ("comma", "and", "break")
@@ -101,17 +103,19 @@ class _Sentence:
                 found.append(Claim("", UNCLEAR, term.words))
             elif term.kind == "area":
                 found += self._of_area(place, term)
-            elif term.kind == "phase" and self._polarity(place) != YES:
-                found.append(Claim(f"{term.states[0][0]}_timing", UNCLEAR, self._around(place)))
+            elif term.kind == "phase":
+                # What is systolic or diastolic is a murmur, even where it is called a sound.
+                found.append(Claim("murmur", YES if self._polarity(place) == YES else UNCLEAR, self._around(place)))
         return found
 
     def dangling(self) -> list[str]:
-        """Negations and the like of which cannot be told what they negate."""
-        return [
-            self._around(place)
-            for place, reach in self._cues.items()
-            if not any(self._terms[other].kind in STATING for other in reach)
+        """Negations and the like of which cannot be told what they negate, and a "whether" that nobody answers."""
+        lost = [
+            place for place, reach in self._cues.items() if not any(self._kind(other) in STATING for other in reach)
         ]
+        if not any(term.kind == "unknown" for term in self._terms):
+            lost += [place for place, term in enumerate(self._terms) if term.kind == "whether"]
+        return [self._around(place) for place in lost]
 
     # Where a cue reaches
 
@@ -196,7 +200,9 @@ class _Sentence:
                 continue
             elif BY_NAME[name].polar:
                 yield Claim(name, polarity, words)
-            elif polarity != YES:
+            elif polarity == YES:
+                yield Claim(name, MENTIONED, words)
+            else:
                 yield Claim(name, UNKNOWN if polarity == UNKNOWN and names else UNCLEAR, words)
 
     def _of_here(self, place: int, words: str) -> Iterator[Claim]:

@@ -102,6 +102,7 @@ def _read(row: Recording, table: Path) -> dict[str, str]:
             if value:
                 known[fact.name] = value
                 break
+    _refuse_contradictions(known, row, table)
     return _consistent(known)
 
 
@@ -116,14 +117,30 @@ def _value(fact: Fact, cell: str, row: Recording, table: Path) -> str | None:
         raise ReportError(f"{table}: {fact.name} of {row.path.name} is '{cell}'; write {error}{kinds}") from None
 
 
+def _refuse_contradictions(known: Mapping[str, str], row: Recording, table: Path) -> None:
+    """Whatever a report said of these, half of it would be wrong."""
+    details = [name for name in DETAILS if known.get(name, UNKNOWN) not in (UNKNOWN, NO)]
+    pairs = [
+        ("kind", "event", "kind" in known and known.get("event", "") not in ("", EVENT_OF_KIND[known["kind"]])),
+        ("pregnant", "sex", known.get("pregnant") == YES and known.get("sex") == "male"),
+        (*details[:1], "murmur", known.get("murmur") == NO) if details else ("", "", False),
+    ]
+    for one, other, contradict in pairs:
+        if contradict:
+            told = f"{one} of {row.path.name} is {known[one]}, but {other} is {known[other]}"
+            raise ReportError(f"{table}: {told}; correct one of them or leave it empty")
+
+
 def _consistent(known: dict[str, str]) -> dict[str, str]:
-    """Say nothing of a murmur's properties unless there is one; say that a heavy cough is a cough.
+    """Say that a heavy cough is a cough and that a murmur that is somewhere is there; nothing of one that is not.
 
     A table that is computed from where a murmur was heard says "not heard here" of a child whose murmur is unknown.
     """
     if "kind" in known:
         known.setdefault("event", EVENT_OF_KIND[known["kind"]])
-    if "murmur" in known and known["murmur"] != YES:
+    if any(known.get(name, UNKNOWN) not in (UNKNOWN, NO) for name in DETAILS):
+        known.setdefault("murmur", YES)
+    if known.get("murmur") != YES:
         return {name: value for name, value in known.items() if name not in DETAILS}
     return known
 

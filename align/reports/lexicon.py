@@ -62,14 +62,14 @@ during through where when than then so such most more one
 patient patients subject person individual participant people speaker
 measures measuring measured measures weighs weighing tall old
 audio clip sample file digital using via sound sounds session examination exam auscultatory acoustic
-area areas position location locations point points valve site sites level
+area areas position location locations point points valve site sites
 report finding findings feature features described describes describe characterised characterized character
 documented documents reported reports recorded record records contains contain containing includes include including
 holds hold demonstrates demonstrated exhibits exhibited displays consists consisting represents gives given
-status timed timing time shape shaped graded grade grading pitch pitched quality tone labelled labeled called classified
+status timed timing time shape shaped graded grade grading pitch pitched quality labelled labeled called classified
 class classification categorised as marked listed stated noted known
 overall assessed assessment rated considered judged determined clinical result
-approximately about around radiating phase component throughout duration
+approximately about phase
 group category aged age presence yes kind type
 """
 """Words that put a report together and say nothing by themselves."""

@@ -74,7 +74,7 @@ NO_MURMUR: Choices = (
     "No murmur is heard.",
     "There is no murmur.",
     "A heart murmur is absent.",
-    "The heart sounds are without a murmur.",
+    "There is no audible murmur.",
     "No heart murmur is audible.",
 )
 MURMUR_UNKNOWN: Choices = (

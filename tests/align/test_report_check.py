@@ -52,8 +52,8 @@ def kinds(text: str, of: Brief) -> set[str]:
         (
             PRESENT,
             "Heart sounds were recorded over the mitral area in a female child. A harsh holosystolic murmur, grade "
-            "2/6, is heard over the aortic and mitral valve areas. It is loudest over the aortic area and is audible at "
-            "this site.",
+            "2/6, is heard over the aortic and mitral valve areas. It is loudest over the aortic area and is audible "
+            "at this site.",
         ),
         (
             PRESENT,
@@ -134,6 +134,8 @@ TRUE = "Heart sounds of a 12-year-old boy over the mitral area. No murmur is hea
         ("The heart sounds are normal.", "contradicted"),
         ("The murmur is harsh.", "contradicted"),
         ("A soft murmur is heard.", "contradicted"),
+        ("There is a systolic sound.", "contradicted"),
+        ("Whether a murmur is heard.", "foreign"),
         ("Wheezes are heard.", "invented"),
         ("He is COVID-19 negative.", "invented"),
         ("A cough is heard.", "invented"),
@@ -202,7 +204,9 @@ def test_areas_belong_to_what_is_said_of_them() -> None:
     }
 
 
-@pytest.mark.parametrize("said", ["No murmur is heard.", "A murmur is present.", "The murmur status is unknown."])
+@pytest.mark.parametrize(
+    "said", ["No murmur is heard.", "A murmur is present.", "The murmur status is unknown.", "A systolic sound."]
+)
 def test_hidden_label_is_not_mentioned_at_all(said: str) -> None:
     hidden = brief(("murmur",), murmur="Absent", site="MV")
     assert check("Heart sounds over the mitral area.", hidden) == []
