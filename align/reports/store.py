@@ -63,6 +63,8 @@ class ReportStore:
         Raises:
             ReportError: it cannot be written or read, is in use, or holds reports of other settings.
         """
+        if not output.name or output.is_dir():
+            raise ReportError(f"{output}: is a folder; name a file for --output, such as reports.parquet")
         self.output = output
         self.journal = output.with_name(output.name + ".journal")
         self.reports: dict[str, Report] = {}
@@ -119,8 +121,6 @@ class ReportStore:
     def _lock(self) -> int:
         try:
             self.output.parent.mkdir(parents=True, exist_ok=True)
-            if self.output.is_dir():
-                raise ReportError(f"{self.output}: is a folder; name a file for --output, such as reports.parquet")
             descriptor = os.open(self.journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
             raise self._unwritable(self.output, error) from error
