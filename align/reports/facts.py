@@ -19,6 +19,7 @@ from align.reports.values import NO, UNKNOWN, YES
 from align.reports.vocabulary import AGES, BY_NAME, DETAILS, EVENT_OF_KIND, FACTS, IMPLIED, Fact
 
 NO_COUGH = "no cough"
+AGE_GROUPS = tuple(age for age in AGES if age not in ("minor", "adult"))
 NOT_PREGNANT_BY_AGE = ("neonate", "infant", "child")
 
 
@@ -98,7 +99,8 @@ def _read(row: Recording, table: Path) -> dict[str, str]:
             known["event"] = NO_COUGH if value in ("non cough", "non-cough") else value
     for fact in FACTS:
         for column in fact.columns:
-            value = _value(fact, row.metadata.get(column, ""), row, table)
+            cell = row.metadata.get(column)
+            value = _value(fact, cell, row, table) if cell else None
             if value:
                 known[fact.name] = value
                 break
@@ -107,28 +109,28 @@ def _read(row: Recording, table: Path) -> dict[str, str]:
 
 
 def _value(fact: Fact, cell: str, row: Recording, table: Path) -> str | None:
-    group = cell.strip().lower().replace("-", " ").replace("_", " ")
-    if fact.name == "age" and group in list(AGES)[:5]:
-        return group
+    if fact.name == "age" and cell.strip().lower() in AGE_GROUPS:
+        return cell.strip().lower()
     try:
-        return fact.read(cell) if cell else None
+        return fact.read(cell)
     except ValueError as error:
-        kinds = ", or one of " + ", ".join(list(AGES)[:5]) if fact.name == "age" else ""
+        kinds = ", or one of " + ", ".join(AGE_GROUPS) if fact.name == "age" else ""
         raise ReportError(f"{table}: {fact.name} of {row.path.name} is '{cell}'; write {error}{kinds}") from None
 
 
 def _refuse_contradictions(known: Mapping[str, str], row: Recording, table: Path) -> None:
     """Whatever a report said of these, half of it would be wrong."""
     details = [name for name in DETAILS if known.get(name, UNKNOWN) not in (UNKNOWN, NO)]
-    pairs = [
-        ("kind", "event", "kind" in known and known.get("event", "") not in ("", EVENT_OF_KIND[known["kind"]])),
-        ("pregnant", "sex", known.get("pregnant") == YES and known.get("sex") == "male"),
-        (*details[:1], "murmur", known.get("murmur") == NO) if details else ("", "", False),
-    ]
-    for one, other, contradict in pairs:
-        if contradict:
-            told = f"{one} of {row.path.name} is {known[one]}, but {other} is {known[other]}"
-            raise ReportError(f"{table}: {told}; correct one of them or leave it empty")
+    pairs: list[tuple[str, str]] = []
+    if "kind" in known and known.get("event", "") not in ("", EVENT_OF_KIND[known["kind"]]):
+        pairs.append(("kind", "event"))
+    if known.get("pregnant") == YES and known.get("sex") == "male":
+        pairs.append(("pregnant", "sex"))
+    if known.get("murmur") == NO and details:
+        pairs.append((details[0], "murmur"))
+    for one, other in pairs:
+        told = f"{one} of {row.path.name} is {known[one]}, but {other} is {known[other]}"
+        raise ReportError(f"{table}: {told}; correct one of them or leave it empty")
 
 
 def _consistent(known: dict[str, str]) -> dict[str, str]:

@@ -35,9 +35,9 @@ SOUNDS: Mapping[str, Choices] = {
     "shallow breathing": ("shallow breathing", "shallow breaths"),
     "heavy cough": ("a heavy cough", "heavy coughing"),
     "shallow cough": ("a shallow cough", "shallow coughing"),
-    "vowel a": ("the vowel a",),
-    "vowel e": ("the vowel e",),
-    "vowel o": ("the vowel o",),
+    "vowel a": ('the vowel "a"',),
+    "vowel e": ('the vowel "e"',),
+    "vowel o": ('the vowel "o"',),
     "counting at a normal pace": ("counting at a normal pace", "a voice counting at a normal pace"),
     "counting at a fast pace": ("counting at a fast pace", "a voice counting at a fast pace"),
 }
@@ -73,7 +73,7 @@ BODIES: tuple[Mapping[str, str], ...] = (
 NO_MURMUR: Choices = (
     "No murmur is heard.",
     "There is no murmur.",
-    "A heart murmur is absent.",
+    "No heart murmur is present.",
     "There is no audible murmur.",
     "No heart murmur is audible.",
 )

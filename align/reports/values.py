@@ -37,6 +37,7 @@ AREAS = {
     "Lr": "right lateral chest",
 }
 """Sites of auscultation by the abbreviations of CirCor and ICBHI."""
+AREA_OF = {short.lower(): words for short, words in AREAS.items()} | {words: words for words in AREAS.values()}
 
 
 def _unless_vague(read: Callable[[str], str]) -> Reader:
@@ -101,11 +102,10 @@ def number(low: float, high: float, unit: str) -> Reader:
 @_unless_vague
 def areas_of(text: str) -> str:
     """Read sites joined by `+` into their words, sorted and joined again: `AV+MV` gives `aortic+mitral`."""
-    known = {short.lower(): words for short, words in AREAS.items()} | {words: words for words in AREAS.values()}
     parts = [part.strip().lower().removesuffix(" area").removesuffix(" valve") for part in text.split("+")]
-    if not all(part in known for part in parts):
+    if not all(part in AREA_OF for part in parts):
         raise ValueError("sites joined by +: " + ", ".join(AREAS))
-    return "+".join(sorted({known[part] for part in parts}))
+    return "+".join(sorted({AREA_OF[part] for part in parts}))
 
 
 def area(text: str) -> str | None:

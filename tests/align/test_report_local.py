@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,18 @@ from align.reports.config import ReportSettings
 from align.reports.errors import WriterError
 from align.reports.local import Draw, as_text
 from align.reports.work import Counts
+from tests.align.conftest import write_table
 
 TEXT = "No murmur is heard in the heart sounds of a child over the mitral area. Write two or three plain sentences."
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """More threads than cores wait for each other, and the net is tiny."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -62,11 +73,13 @@ def test_babble_is_refused_replaced_and_counted(table: Path, tiny_model: Path) -
     assert all("dropped: murmur" in str(row["problems"]) for row in rows)
 
 
-def test_sampling_depends_on_the_seed_and_not_on_the_batch(table: Path, tiny_model: Path) -> None:
+def test_sampling_depends_on_the_seed_and_not_on_the_batch(tmp_path: Path, tiny_model: Path) -> None:
+    table = write_table(tmp_path, 3)
+
     def babble(name: str, **changes: object) -> list[object]:
         return [row["problems"] for row in write(table, name, tiny_model, attempts=1, **changes)[1]]
 
-    together = babble("a.parquet", batch=6)
+    together = babble("a.parquet", batch=3)
     assert babble("b.parquet", batch=1) == together
     assert babble("c.parquet", seed=1) != together
     assert babble("d.parquet", temperature=0) == babble("e.parquet", temperature=0, seed=1)
