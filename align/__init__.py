@@ -1,1 +1,1 @@
-"""What every stage of training shares: corpora, audio, channel simulation, statistics."""
+"""What every stage of training shares: corpora, audio, channel simulation, reports, statistics."""

@@ -31,10 +31,11 @@ TRAINING_ONLY = {
     "scipy",
     "sklearn",
     "matplotlib",
-    "datasets",
-    "pyarrow",
-    "pandas",
     "av",
+    "datasets",
+    "openai",
+    "pandas",
+    "pyarrow",
     "python_calamine",
 }
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from align.reports.claims import MENTIONED, UNCLEAR, Claim, read
-from align.reports.facts import NO_COUGH, Brief
+from align.reports.facts import NO_COUGH, WORDED, Brief
 from align.reports.lexicon import Lexicon, Term, build
 from align.reports.values import UNKNOWN
 from align.reports.vocabulary import AGES, BY_NAME
@@ -20,8 +20,8 @@ from align.reports.vocabulary import AGES, BY_NAME
 MOST_WORDS_A_FACT, MORE_WORDS, MOST_SENTENCES = 15, 40, 5
 """A report may hold a sentence a fact, or five where there are fewer; no report needs as much."""
 ADULT_YEARS = 18
-WORDED = ("event", "device", "diagnosis")
-"""Facts whose value can be any words of a table; these become phrases of the report's own lexicon."""
+MOST_TOLD = 10
+"""Foreign words that are told of one text."""
 
 Kind = Literal["empty", "long", "foreign", "unclear", "hidden", "invented", "contradicted", "dropped"]
 
@@ -47,7 +47,8 @@ def check(text: str, brief: Brief) -> list[Problem]:
     if not text.strip():
         return [Problem("empty", "")]
     reading = read(text, _lexicon().extended(_own_words(brief)), _only_phase(brief.known))
-    problems = [Problem("foreign", words) for words in dict.fromkeys(reading.foreign)]
+    foreign = list(dict.fromkeys(reading.foreign))
+    problems = [Problem("foreign", ", ".join(foreign[:MOST_TOLD]))] if foreign else []
     facts = len(brief.asked)
     if reading.words > MORE_WORDS + MOST_WORDS_A_FACT * facts or reading.sentences > max(MOST_SENTENCES, facts + 1):
         problems.append(Problem("long", f"{reading.sentences} sentences, {reading.words} words"))

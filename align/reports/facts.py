@@ -7,6 +7,7 @@ that implies them. Does not write and does not check.
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +16,13 @@ from pathlib import Path
 
 from align.corpora import Recording
 from align.reports.errors import ReportError
+from align.reports.lexicon import tokens_of
 from align.reports.values import NO, UNKNOWN, YES
 from align.reports.vocabulary import AGES, BY_NAME, DETAILS, EVENT_OF_KIND, FACTS, IMPLIED, Fact
 
 NO_COUGH = "no cough"
+WORDED = ("event", "device", "diagnosis")
+"""Facts whose value can be any words of a table."""
 AGE_GROUPS = tuple(age for age in AGES if age not in ("minor", "adult"))
 NOT_PREGNANT_BY_AGE = ("neonate", "infant", "child")
 
@@ -78,11 +82,25 @@ def brief_all(rows: Sequence[Recording], table: Path, hidden: frozenset[str] = f
 
 
 def _brief(row: Recording, table: Path, hidden: frozenset[str]) -> Brief:
-    known = {name: value for name, value in _read(row, table).items() if name not in hidden}
+    known = {
+        name: value
+        for name, value in _read(row, table).items()
+        if name not in hidden and not (hidden and name in WORDED and _tells(value, hidden))
+    }
     asked = [name for name, value in known.items() if name != "modality" and _worth_saying(name, value, known)]
-    if "modality" not in hidden and (row.modality != "airborne" or not asked):
+    if "modality" in known and (known["modality"] != "airborne" or not asked):
         asked.insert(0, "modality")
     return Brief(_key(row.path, table), known, tuple(asked), hidden)
+
+
+@functools.cache
+def _tells(value: str, hidden: frozenset[str]) -> bool:
+    """Whether a value of any words, such as "covid cough" or "innocent murmur", speaks of a hidden fact."""
+    words = f" {' '.join(tokens_of(value))} "
+    facts = [BY_NAME[name] for name in hidden]
+    phrases = [phrase for fact in facts for several in fact.stated_by.values() for phrase in several]
+    phrases += [phrase for fact in facts for phrase in fact.subjects]
+    return any(f" {' '.join(tokens_of(phrase))} " in words for phrase in phrases)
 
 
 def _key(path: Path, table: Path) -> str:
@@ -91,7 +109,8 @@ def _key(path: Path, table: Path) -> str:
 
 def _read(row: Recording, table: Path) -> dict[str, str]:
     """Fact to value, in the order of the vocabulary."""
-    known = {"modality": row.modality.lower()}
+    modality = _value(BY_NAME["modality"], row.modality, row, table)
+    known = {"modality": modality} if modality else {}
     # "heart" and "lung" as events only repeat the modality.
     if row.event and row.event.lower() not in ("heart", "lung", row.modality.lower()):
         value = _value(BY_NAME["event"], row.event, row, table)

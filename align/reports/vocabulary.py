@@ -179,7 +179,7 @@ FACTS: tuple[Fact, ...] = (
     Fact(
         "modality",
         (),
-        values.free({}),
+        values.one_of({name: name for name in ("airborne", "heart", "lung")}),
         (),
         {
             "heart": ("heart", "heart sound", "heart sounds", "cardiac"),

@@ -122,6 +122,22 @@ def test_hiding_a_murmur_hides_all_that_tells_of_it() -> None:
     assert {"murmur", "outcome", "diagnosis", *DETAILS} <= told.hidden
 
 
+def test_words_of_a_table_that_tell_a_hidden_label_are_hidden_too() -> None:
+    cells = {"modality": "airborne", "event": "covid_cough", "device": "a cough microphone"}
+    assert "event" in brief(row(**cells)).known
+    assert brief(row(**cells, sex="F"), "covid19").known == {
+        "modality": "airborne",
+        "device": "a cough microphone",
+        "sex": "female",
+    }
+    assert set(brief(row(**cells, sex="F"), "event").known) == {"modality", "sex"}
+
+
+def test_modality_is_one_of_three() -> None:
+    with pytest.raises(ReportError, match=r"modality of b.wav is 'gut'; write one of airborne, heart, lung"):
+        brief(row("gut", sex="F"))
+
+
 def test_every_implication_is_of_facts() -> None:
     assert set(IMPLIED) <= set(BY_NAME)
     assert {fact for implied in IMPLIED.values() for fact in implied} <= set(BY_NAME)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from pyarrow import parquet
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from align.report import report
 from align.reports.config import ReportSettings
@@ -17,8 +16,6 @@ from align.reports.errors import WriterError
 from align.reports.local import Draw, as_text
 from align.reports.work import Counts
 from tests.align.conftest import write_table
-
-TEXT = "No murmur is heard in the heart sounds of a child over the mitral area. Write two or three plain sentences."
 
 
 @pytest.fixture(autouse=True)
@@ -28,35 +25,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama of two layers of random weights, and a tokenizer of a few hundred pieces."""
-    folder = tmp_path_factory.mktemp("model")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
-    special = ["<s>", "</s>"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    tokenizer.train_from_iterator(
-        [TEXT], trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet)
-    )
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
-    fast.add_special_tokens({"bos_token": special[0], "eos_token": special[1]})
-    fast.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(fast),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=4096,
-        bos_token_id=0,
-        eos_token_id=1,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 def write(table: Path, name: str, model: Path, **changes: object) -> tuple[Counts, list[dict[str, object]]]:
@@ -94,6 +62,7 @@ def test_draw_follows_the_probabilities() -> None:
 
 def test_conversation_uses_the_models_own_template(tiny_model: Path) -> None:
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_model)
+    tokenizer.chat_template = None
     conversation = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Report."}]
     assert as_text(tokenizer, conversation) == "Be brief.\n\nReport.\n\n"
     tokenizer.chat_template = "{% for message in messages %}[{{ message.role }}]{{ message.content }}{% endfor %}"
