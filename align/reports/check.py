@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from align.reports.claims import MENTIONED, UNCLEAR, Claim, read
+from align.reports.claims import read
 from align.reports.facts import NO_COUGH, WORDED, Brief
 from align.reports.lexicon import Lexicon, Term, build
+from align.reports.sentence import MENTIONED, UNCLEAR, Claim
 from align.reports.values import UNKNOWN
 from align.reports.vocabulary import AGES, BY_NAME
 

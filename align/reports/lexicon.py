@@ -2,7 +2,7 @@
 
 The world is closed. A word is part of a phrase of the vocabulary, a word of polarity, or one of the plain words that a
 report is put together with; any other word is foreign, because nobody could tell whether what it says is true. What the
-terms say together is `align.reports.claims`' matter.
+terms say together is `align.reports.sentence`'s matter.
 """
 
 from __future__ import annotations
