@@ -41,8 +41,8 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
     return float(roc_auc_score(truth, value))
 
 
-def clip_scores(track: NDArray[np.float32], frames_per_s: float, seconds: Sequence[float]) -> NDArray[np.float64]:
-    """One score a label for a whole clip: the mean over its highest-scored seconds, (labels,).
+def clip_scores(track: NDArray[np.float32], frames_per_s: float) -> NDArray[np.float64]:
+    """One score a label for a whole clip: the mean over its highest-scored second, (labels,).
 
     The single highest frame would let one stray frame speak for a clip; a mean over the clip would ask how much of it
     is filled.
@@ -50,11 +50,10 @@ def clip_scores(track: NDArray[np.float32], frames_per_s: float, seconds: Sequen
     Args:
         track: (frames, labels) scores over time, at least one frame.
         frames_per_s: frames a second.
-        seconds: (labels,) how many of them; a shorter clip is scored whole.
     """
-    highest = np.sort(track, axis=0)[::-1]
-    counts = [min(len(track), max(1, round(span * frames_per_s))) for span in seconds]
-    return np.array([highest[:count, column].mean(dtype=np.float64) for column, count in enumerate(counts)])
+    count = min(len(track), max(1, round(frames_per_s)))
+    highest = np.partition(track, len(track) - count, axis=0)[len(track) - count :]
+    return np.asarray(highest.mean(axis=0, dtype=np.float64))
 
 
 def bootstrap(

@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from align.corpora import Recording
 from align.statistics import clip_scores
-from distill.targets import clip_score_s
 from edge.analysis import Analyzer
 from edge.backends import open_backend
 from edge.bundle import Bundle, default_bundle, load_bundle
@@ -28,7 +27,7 @@ class Heard:
     """What the device made of one recording."""
 
     scores: dict[str, float]
-    """Clip score of each label, 0..1: the mean over the highest-scored second of the fused track, four for breath."""
+    """Clip score of each label, 0..1: the mean over its highest-scored second of the fused track."""
     events: tuple[Event, ...]
     sample_rate_hz: int
     duration_s: float
@@ -63,9 +62,9 @@ class Listener:
             frames += len(block)
             events += analyzer.push(block)
         events += analyzer.flush()
-        scores = clip_scores(np.concatenate(chunks), self.frames_per_s, [clip_score_s(label) for label in self.labels])
+        track = np.concatenate(chunks)
         return Heard(
-            scores=dict(zip(self.labels, scores.tolist(), strict=True)),
+            scores=dict(zip(self.labels, clip_scores(track, self.frames_per_s).tolist(), strict=True)),
             events=tuple(events),
             sample_rate_hz=analyzer.sample_rate_hz,
             duration_s=frames / sample_rate_hz,

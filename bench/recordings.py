@@ -1,8 +1,7 @@
 """Figures on the test recordings: `python -m bench.recordings --recordings RECORDINGS`.
 
-Clip AUROC (a clip's score is the mean over its highest-scored second, for breath over four) and events against
-hand-marked coughs, each with a 95 % bootstrap interval over people or, where they are unknown, recordings, and with
-trivial baselines beside it.
+Clip AUROC (a clip's score is the mean over its highest-scored second) and events against hand-marked coughs, each with
+a 95 % bootstrap interval over people or, where they are unknown, recordings, and with trivial baselines beside it.
 """
 
 from __future__ import annotations

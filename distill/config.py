@@ -32,6 +32,4 @@ class TrainSettings(ProgramSettings):
         25600, ge=64, multiple_of=64, description="windows drawn from the scenes in an epoch"
     )
     learning_rate: float = Field(2e-3, gt=0, lt=1, description="highest learning rate of the one-cycle schedule")
-    workers: int = Field(
-        2, ge=0, description="processes that compose scenes and cut windows beside the training process"
-    )
+    workers: int = Field(2, ge=0, description="processes that compose the scenes; one of them then cuts windows")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +10,7 @@ from tqdm import tqdm
 
 from align.audio import load
 from align.channel import decibels, in_room, random_channel, room_response
-from align.corpora import Recording
+from align.corpora import CorpusError, Recording
 from distill.scenes import Canvas, Clip, active_level_db, coloured_noise
 from distill.targets import ABSENT, PRESENT, annotate, holds
 
@@ -59,13 +58,20 @@ SHARES = {
 
 
 def load_clips(recordings: Sequence[Recording], sample_rate_hz: int, labels: Sequence[str]) -> list[Clip]:
-    """Decode and annotate recordings, with a progress bar."""
+    """Decode and annotate recordings, with a progress bar.
+
+    Raises:
+        AudioError: a recording cannot be used.
+        CorpusError: the marked times of one all lie past its end.
+    """
 
     def clip(recording: Recording) -> Clip:
         samples = load(recording.path, sample_rate_hz)
         targets = annotate(recording, samples, sample_rate_hz, labels)
         known = tuple(holds(recording, label) for label in labels)
         marked = bool(recording.times_s) and recording.event in labels
+        if marked and not (targets == PRESENT).any():
+            raise CorpusError(f"{recording.path}: its marked times lie past its end; correct them or the file")
         return Clip(samples, targets, recording.event, recording.corpus, known, marked)
 
     with ThreadPoolExecutor(2) as pool:
@@ -77,12 +83,12 @@ class SceneMaker:
 
     def __init__(self, clips: Sequence[Clip], sample_rate_hz: int, labels: int) -> None:
         self.rate, self.hop, self.labels = sample_rate_hz, sample_rate_hz // FRAME_RATE_HZ, labels
-        self.by_kind: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
+        self.by_kind: dict[str, dict[str, list[Clip]]] = {kind: {} for kind in (*SHARES, "bed")}
         for clip in clips:
             kind = clip.event if clip.event in SHARES else "speech" if clip.event == "vowel" else "other"
-            self.by_kind[kind][clip.corpus].append(clip)
+            self.by_kind[kind].setdefault(clip.corpus, []).append(clip)
             if clip.event in BEDS:
-                self.by_kind["bed"][clip.corpus].append(clip)
+                self.by_kind["bed"].setdefault(clip.corpus, []).append(clip)
         known = [kind for kind in SHARES if kind == "synthetic" or self.by_kind[kind]]
         self.kinds = known
         self.shares = np.array([SHARES[kind] for kind in known]) / sum(SHARES[kind] for kind in known)

@@ -21,7 +21,7 @@ from align.statistics import auroc, clip_scores
 from distill.frontend import LogMel
 from distill.scenes import Clip
 from distill.student import FRAMES_PER_STEP, Student, StudentShape, joint_scores
-from distill.targets import PRESENT, UNKNOWN, clip_score_s, to_steps
+from distill.targets import PRESENT, UNKNOWN, to_steps
 from edge.bundle import FrontEnd
 
 POSITIVE_WEIGHT = 2.0
@@ -50,7 +50,7 @@ class MaskedBinaryCrossEntropy(nn.Module):
 
 
 class StudentTask(lightning.LightningModule):
-    """Trains a `Student` on windows of waveform with targets by step.
+    """Trains a `Student` on windows of log-mel with targets by step.
 
     The checkpoint's `hyper_parameters` hold all that is needed to build the student and to know what it was trained on.
     """
@@ -100,8 +100,7 @@ class StudentTask(lightning.LightningModule):
         """AUROC of each label over clips, AP of the steps in marked clips, and their mean as `score`."""
         tracks = [self.track(clip.samples) for clip in self.validation_clips]
         steps_per_s = self.front_end.sample_rate_hz / (self.front_end.hop_samples * FRAMES_PER_STEP)
-        seconds = [clip_score_s(label) for label in self.labels]
-        scores = np.stack([clip_scores(track, steps_per_s, seconds) for track in tracks])
+        scores = np.stack([clip_scores(track, steps_per_s) for track in tracks])
         figures: dict[str, float] = {}
         for column, label in enumerate(self.labels):
             truth = [clip.holds[column] for clip in self.validation_clips]
@@ -148,7 +147,7 @@ class StudentTask(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with a one-cycle schedule over the whole training."""
-        optimiser = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=5e-2)
+        optimiser = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=1e-2)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.learning_rate, total_steps=steps, pct_start=0.1)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

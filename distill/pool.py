@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -27,17 +27,22 @@ from edge.bundle import FrontEnd
 from edge.errors import UserError
 
 SCENES_PER_SHARD = 128
+ORIGIN = "origin.json"
 
 
 class ScenePool:
     """Scenes on disk, opened read-only: a sequence of (log-mel (frames, mel_bands) float16, targets (hops, labels))."""
 
     def __init__(self, folder: Path, count: int) -> None:
-        """Open the first `count` scenes of a pool that `compose` has filled."""
+        """Open the `count` scenes of a pool that `compose` has filled."""
         shards = range(-(-count // SCENES_PER_SHARD))
         self._log_mels = [np.load(_file(folder, "log_mel", shard), mmap_mode="r") for shard in shards]
         self._targets = [np.load(_file(folder, "targets", shard), mmap_mode="r") for shard in shards]
-        self._count = count
+        self._folder, self._count = folder, count
+
+    def __reduce__(self) -> tuple[type[ScenePool], tuple[Path, int]]:
+        """A process that is not forked opens the files itself, in place of being sent gigabytes."""
+        return ScenePool, (self._folder, self._count)
 
     def __len__(self) -> int:
         return self._count
@@ -72,30 +77,34 @@ def compose(
         origin: all that the scenes depend on, as JSON values. Scenes of another origin are not used.
 
     Raises:
-        UserError: the folder cannot be written, for want of space or of permission.
+        UserError: the folder cannot be written, for want of space or of permission, or holds something else.
     """
     try:
-        _claim(folder, dict(origin) | {"seed": seed, "front_end": front_end.model_dump()})
-        shards = range(-(-count // SCENES_PER_SHARD))
-        missing = [shard for shard in shards if not _file(folder, "targets", shard).is_file()]
+        _claim(folder, dict(origin) | {"count": count, "seed": seed, "front_end": front_end.model_dump()})
+        shards = [range(first, min(first + SCENES_PER_SHARD, count)) for first in range(0, count, SCENES_PER_SHARD)]
+        missing = [scenes for scenes in shards if not _file(folder, "targets", _number(scenes)).is_file()]
         work = _Shards(folder, maker, front_end, seed, missing)
-        loader = DataLoader(work, batch_size=None, num_workers=min(workers, len(missing)))
-        with tqdm(
-            total=count, desc="compose", unit="scene", initial=(len(shards) - len(missing)) * SCENES_PER_SHARD
-        ) as bar:
-            for failure in loader:
+        loader = DataLoader(work, batch_size=None, num_workers=min(workers, len(missing)), worker_init_fn=one_thread)
+        found = count - sum(map(len, missing))
+        with tqdm(total=count, desc="compose", unit="scene", initial=found) as bar:
+            for scenes, failure in zip(missing, loader, strict=True):
                 if failure:
                     raise _unwritable(folder, failure)
-                bar.update(min(SCENES_PER_SHARD, bar.total - bar.n))
+                bar.update(len(scenes))
     except OSError as error:
-        raise _unwritable(folder, error.strerror) from error
+        raise _unwritable(folder, str(error.strerror or error)) from error
     return ScenePool(folder, count)
 
 
-class _Shards(Dataset[str]):
-    """Composes and writes the shard at an index; the item is why it could not be written, or nothing."""
+def one_thread(_worker: int) -> None:
+    """Keep a worker process to one core."""
+    torch.set_num_threads(1)
 
-    def __init__(self, folder: Path, maker: SceneMaker, front_end: FrontEnd, seed: int, shards: list[int]) -> None:
+
+class _Shards(Dataset[str]):
+    """Composes and writes a shard of scenes; the item is why it could not be written, or nothing."""
+
+    def __init__(self, folder: Path, maker: SceneMaker, front_end: FrontEnd, seed: int, shards: list[range]) -> None:
         self.folder, self.maker, self.seed, self.shards = folder, maker, seed, shards
         self.log_mel = LogMel(front_end)
 
@@ -103,43 +112,61 @@ class _Shards(Dataset[str]):
         return len(self.shards)
 
     def __getitem__(self, index: int) -> str:
-        torch.set_num_threads(1)
-        shard = self.shards[index]
-        first = shard * SCENES_PER_SHARD
-        scenes = [self.maker.scene(np.random.default_rng([self.seed, first + i])) for i in range(SCENES_PER_SHARD)]
+        numbers = self.shards[index]
+        shard = _number(numbers)
+        scenes = [self.maker.scene(np.random.default_rng([self.seed, number])) for number in numbers]
         with torch.inference_mode():
             log_mels = [self.log_mel(torch.from_numpy(scene.samples[None]))[0].T.numpy() for scene in scenes]
         try:
             # The targets last: a shard counts as finished by them.
-            _write(_file(self.folder, "log_mel", shard), np.stack(log_mels).astype(np.float16))
-            _write(_file(self.folder, "targets", shard), np.stack([scene.targets for scene in scenes]))
+            stacked = np.stack(log_mels).astype(np.float16)
+            _write(_file(self.folder, "log_mel", shard), lambda stream: np.save(stream, stacked))
+            targets = np.stack([scene.targets for scene in scenes])
+            _write(_file(self.folder, "targets", shard), lambda stream: np.save(stream, targets))
         except OSError as error:
             # An exception would come out of a worker process as a traceback within another.
-            return str(error.strerror)
+            return str(error.strerror or error)
         return ""
 
 
-def _unwritable(folder: Path, why: str | None) -> UserError:
+def _unwritable(folder: Path, why: str) -> UserError:
     return UserError(f"{folder}: cannot be written ({why}); free some space or name another --output")
 
 
 def _claim(folder: Path, origin: dict[str, Any]) -> None:
-    """Make the folder, emptied of scenes of another origin."""
-    note = folder / "origin.json"
+    """Make the folder, emptied of scenes of another origin.
+
+    Raises:
+        UserError: it holds something else than scenes.
+    """
+    note = folder / ORIGIN
     text = json.dumps(origin, indent=2, sort_keys=True)
-    if folder.is_dir() and not (note.is_file() and note.read_text() == text):
+    if note.is_file():
+        if note.read_text(encoding="utf-8") == text:
+            return
         shutil.rmtree(folder)
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder}: holds something else than scenes; name another --output")
     folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(text)
+    _write(note, lambda stream: stream.write(text.encode()))
 
 
-def _write(path: Path, array: NDArray[Any]) -> None:
+def _write(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
+    """Write a file whole or not at all."""
     aside = path.with_suffix(".part")
-    with aside.open("wb") as stream:
-        np.save(stream, array)
-        stream.flush()
-        os.fsync(stream.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("wb") as stream:
+            fill(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _number(scenes: range) -> int:
+    """The number of the shard that holds these scenes."""
+    return scenes[0] // SCENES_PER_SHARD
 
 
 def _file(folder: Path, name: str, shard: int) -> Path:

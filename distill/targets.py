@@ -49,10 +49,6 @@ BREATH_SHARE = 0.4
 PAUSE_DB = 12.0
 """What is quieter than those by more than this is the pause between two breaths."""
 
-CLIP_SCORE_S = {"breath": 4.0}
-"""By how many seconds a whole clip is judged, where that is not one: breath by about one cycle of breathing in and out,
-since a single breath is also drawn before a cough."""
-
 FLOOR_SHARE = 0.15
 """The quietest moments of a recording are what its room and telephone sound like, not somebody breathing there."""
 
@@ -62,11 +58,6 @@ def holds(recording: Recording, label: str) -> bool | None:
     if recording.event == label:
         return True
     return None if not recording.event or label in MAY_HOLD.get(recording.event, ()) else False
-
-
-def clip_score_s(label: str) -> float:
-    """How many of a clip's highest-scored seconds tell whether it is a recording of the label."""
-    return CLIP_SCORE_S.get(label, 1.0)
 
 
 def annotate(recording: Recording, samples: NDArray[np.float32], sample_rate_hz: int, labels: Sequence[str]) -> Targets:

@@ -8,6 +8,8 @@ the output folder `last.ckpt`, `metrics.csv`, `metrics.json` (validation figures
 from __future__ import annotations
 
 import csv
+import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -16,6 +18,7 @@ import warnings
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -24,12 +27,14 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from align import channel
 from align.corpora import CorpusError, Recording, hold_out, read_table
+from distill import data, scenes, targets
 from distill.config import TrainSettings
 from distill.data import SceneMaker, load_clips
 from distill.figures import plot_learning_curves
 from distill.module import StudentTask
-from distill.pool import ScenePool, compose
+from distill.pool import ScenePool, compose, one_thread
 from distill.student import StudentShape
 from distill.windows import EpochSampler, WindowDataset
 from edge.bundle import FrontEnd
@@ -86,7 +91,8 @@ def train(settings: TrainSettings) -> Path:
     rows = select(settings)
     output, last = settings.output, settings.output / "last.ckpt"
     _claim(output, to_toml(settings))
-    if last.is_file() and torch.load(last, weights_only=True)["epoch"] + 1 >= settings.epochs:
+    if epochs_done(last) >= settings.epochs:
+        shutil.rmtree(output / "scenes", ignore_errors=True)
         return last
     front_end = FrontEnd()
     clips = {
@@ -100,14 +106,12 @@ def train(settings: TrainSettings) -> Path:
         count=settings.scenes,
         seed=settings.seed,
         workers=settings.workers,
-        origin={
-            "labels": settings.labels,
-            "recordings": [f"{row.path} {row.event} {row.times_s}" for row in rows if row.split == "train"],
-        },
+        origin=_origin(settings, rows),
     )
     lightning.seed_everything(settings.seed, workers=True)
-    # More threads than cores wait for each other: half the speed on a machine with two.
-    torch.set_num_threads(os.cpu_count() or 1)
+    # More threads than cores wait for each other: half the speed on a machine with two. The worker that cuts windows
+    # needs too little of one to count.
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     task = StudentTask(
         shape=asdict(StudentShape(front_end.mel_bands, len(settings.labels), settings.width, settings.context_blocks)),
         labels=settings.labels,
@@ -139,14 +143,33 @@ def train(settings: TrainSettings) -> Path:
     )
     trainer.fit(
         task,
-        _loader(pool, front_end, settings),
+        loader(pool, front_end, settings, epochs_done(last)),
         DataLoader(TensorDataset(torch.zeros(1)), batch_size=1),
         ckpt_path=last if last.is_file() else None,
         weights_only=True,
     )
     _write_figures(output, trainer)
-    shutil.rmtree(output / "scenes")
+    shutil.rmtree(output / "scenes", ignore_errors=True)
     return last
+
+
+def epochs_done(checkpoint: Path) -> int:
+    """How many epochs a checkpoint has behind it; 0 where there is none."""
+    return int(torch.load(checkpoint, weights_only=True)["epoch"]) + 1 if checkpoint.is_file() else 0
+
+
+def _origin(settings: TrainSettings, rows: list[Recording]) -> dict[str, Any]:
+    """All that the scenes depend on: the recordings to compose them of, what is known of those, and how it is done."""
+    table = settings.recordings.parent
+    known = [
+        f"{os.path.relpath(row.path, table)} {row.path.stat().st_size} {row.corpus} {row.event} {row.times_s}"
+        for row in rows
+        if row.split == "train"
+    ]
+    recipe = hashlib.sha256()
+    for module in (channel, data, scenes, targets):
+        recipe.update(inspect.getsource(module).encode())
+    return {"labels": settings.labels, "recordings": known, "recipe_sha256": recipe.hexdigest()}
 
 
 def _claim(output: Path, settings: str) -> None:
@@ -185,22 +208,18 @@ def _corpora(rows: list[Recording]) -> list[dict[str, object]]:
     ]
 
 
-def _loader(
-    pool: ScenePool, front_end: FrontEnd, settings: TrainSettings
+def loader(
+    pool: ScenePool, front_end: FrontEnd, settings: TrainSettings, epochs_before: int
 ) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of windows for the epochs that follow `epochs_before` finished ones."""
     return DataLoader(
         WindowDataset(pool, front_end, settings.window_s, settings.seed),
         batch_size=BATCH_SIZE,
-        sampler=EpochSampler(settings.windows_per_epoch),
+        sampler=EpochSampler(settings.windows_per_epoch, epochs_before),
         num_workers=min(1, settings.workers),
-        worker_init_fn=_one_thread,
+        worker_init_fn=one_thread,
         persistent_workers=settings.workers > 0,
     )
-
-
-def _one_thread(_worker: int) -> None:
-    """Leave the cores to the training process."""
-    torch.set_num_threads(1)
 
 
 def _write_figures(output: Path, trainer: lightning.Trainer) -> None:

@@ -24,10 +24,8 @@ OPENING_SHARE = 0.1
 ENDING_SHARE = 0.06
 """Windows that run into digital silence, as at a stream's end."""
 
-COLOUR_SHARE, GAIN_DB, TILT_DB, PEAK_DB = 0.7, 10.0, 6.0, 9.0
-"""Windows heard through another microphone than their scene: how many, how much louder or quieter, by how much the ends
-of the spectrum are raised or lowered, and how high one broad peak or how deep one dip in it is. So a scene does not
-come back the same, and breath, which is noise, is not learnt by the colour of a few telephones."""
+GAIN_SHARE, GAIN_DB = 0.5, 10.0
+"""Windows heard louder or quieter than their scene, by up to so much, so that a scene does not come back the same."""
 
 
 class WindowDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -47,8 +45,8 @@ class WindowDataset(Dataset[tuple[Tensor, Tensor]]):
         start = 0 if rng.random() < OPENING_SHARE else int(rng.integers(len(targets) - self.hops + 1))
         frames = log_mel[start : start + self.frames].astype(np.float32)
         wanted = np.array(targets[start : start + self.hops])
-        if rng.random() < COLOUR_SHARE:
-            frames = at_gain(frames, random_colour_db(frames.shape[1], rng), self.offset)
+        if rng.random() < GAIN_SHARE:
+            frames = at_gain(frames, rng.uniform(-GAIN_DB, GAIN_DB), self.offset)
         if rng.random() < ENDING_SHARE:
             end = int(rng.integers(self.hops))
             frames[end:] = np.log(self.offset)
@@ -56,31 +54,21 @@ class WindowDataset(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(np.ascontiguousarray(frames.T)), torch.from_numpy(to_steps(wanted, FRAMES_PER_STEP))
 
 
-def random_colour_db(bands: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A gain in dB for each of so many mel bands, shape (bands,): level, tilt, and one broad peak or dip."""
-    place = np.linspace(-1.0, 1.0, bands)
-    tilt = rng.uniform(-TILT_DB, TILT_DB) * place
-    peak = rng.uniform(-PEAK_DB, PEAK_DB) * np.exp(-np.square((place - rng.uniform(-1.0, 1.0)) / rng.uniform(0.1, 0.5)))
-    return np.asarray(rng.uniform(-GAIN_DB, GAIN_DB) + tilt + peak, dtype=np.float32)
-
-
-def at_gain(log_mel: NDArray[np.float32], gain_db: NDArray[np.float32], offset: float) -> NDArray[np.float32]:
-    """The log-mel of the same sound after a gain in each band.
-
-    Args:
-        log_mel: (frames, bands).
-        gain_db: (bands,) or (1,).
-        offset: what the front-end adds to the power.
-    """
+def at_gain(log_mel: NDArray[np.float32], gain_db: float, offset: float) -> NDArray[np.float32]:
+    """The log-mel of the same sound at another gain; `offset` is what the front-end adds to the power."""
     power = np.maximum(np.exp(log_mel) - np.float32(offset), 0.0)
-    return np.asarray(np.log(power * np.float32(10.0) ** (gain_db / 10.0) + np.float32(offset)), dtype=np.float32)
+    return np.asarray(np.log(power * np.float32(10.0 ** (gain_db / 10.0)) + np.float32(offset)), dtype=np.float32)
 
 
 class EpochSampler(Sampler[int]):
-    """Every epoch its own run of window numbers; Lightning calls `set_epoch`, so a resumed epoch draws the same."""
+    """Every epoch its own run of window numbers, so that a resumed epoch draws what it would have drawn.
 
-    def __init__(self, windows_per_epoch: int) -> None:
-        self.windows_per_epoch, self.epoch = windows_per_epoch, 0
+    Lightning calls `set_epoch` before every epoch but the first of a resumed training, whose loader it starts earlier:
+    that epoch is given here.
+    """
+
+    def __init__(self, windows_per_epoch: int, epoch: int = 0) -> None:
+        self.windows_per_epoch, self.epoch = windows_per_epoch, epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Move to the run of windows of an epoch."""

@@ -5,7 +5,6 @@ Written from results alone, so the same results give the same bytes. Speed is no
 
 from __future__ import annotations
 
-from distill.targets import clip_score_s
 from edge.scoring import Report
 from quantize.corpora import NOTES
 from quantize.operating_points import Choice
@@ -65,7 +64,7 @@ def _training(results: Results) -> str:
 def _accuracy(results: Results) -> str:
     shipped = results.candidates[results.verdict.precision]
     rows = [
-        f"| {label.label} | {clip_score_s(label.label):g} | {label.positives} | {label.negatives} | {label.auroc} | "
+        f"| {label.label} | {label.positives} | {label.negatives} | {label.auroc} | "
         f"{label.drop.value:+.4f} [{label.drop.low:+.4f}, {label.drop.high:+.4f}] |"
         for label in shipped.accuracy
     ]
@@ -73,12 +72,12 @@ def _accuracy(results: Results) -> str:
         [
             "## Clips of the test split",
             "",
-            "A clip's score is the mean over its highest-scored seconds, as many as said. Clips of which it is not "
-            "known whether they hold the label are left out; the others are of all sources together. 95 % intervals by "
-            "bootstrap over people or, where a corpus names none, recordings.",
+            "A clip's score is the mean over its highest-scored second. Clips of which it is not known whether they "
+            "hold the label are left out; the others are of all sources together. 95 % intervals by bootstrap over "
+            "people or, where a corpus names none, recordings.",
             "",
-            "| label | seconds | with | without | AUROC | below the checkpoint |",
-            "|---|---|---|---|---|---|",
+            "| label | with | without | AUROC | below the checkpoint |",
+            "|---|---|---|---|---|",
             *rows,
         ]
     )

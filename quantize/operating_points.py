@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from edge.bundle import OperatingPoint
 from edge.events import segment
-from edge.intervals import poisson_interval
 from edge.matching import EventCounts, count_events
 from quantize.errors import ExportError
 
@@ -38,8 +37,7 @@ SWEEPS = 2
 """The second sweep moves little."""
 
 FALSE_POSITIVES_PER_HOUR = 4.0
-"""What an operator of a cough counter can live with in a noisy home. The upper end of the 95 % interval must keep it: a
-few hours of a few people's sounds flatter a point that was chosen on them."""
+"""What an operator of a cough counter can live with in a noisy home."""
 
 LEAST_SENSITIVITY = 0.5
 """Silence has no false positives either: a point that finds fewer of the events is not preferred for being quiet."""
@@ -94,9 +92,9 @@ def choose_for_events(
         point = _point(fields)
         in_scenes = count(scenes, point, frame_s)
         total = in_scenes + count(recordings, point, frame_s)
-        surely = poisson_interval(in_scenes.fp).high if scenes else 0.0
-        quiet = surely <= FALSE_POSITIVES_PER_HOUR * hours and total.sensitivity >= LEAST_SENSITIVITY
-        return quiet, float(np.nan_to_num(total.f1)), total, in_scenes.fp / max(hours, 1e-9)
+        per_hour = in_scenes.fp / max(hours, 1e-9)
+        quiet = per_hour <= FALSE_POSITIVES_PER_HOUR and total.sensitivity >= LEAST_SENSITIVITY
+        return quiet, float(np.nan_to_num(total.f1)), total, per_hour
 
     hours = sum(track.duration_s for track in scenes) / 3600.0
     best: dict[str, float] = dict(START)

@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from align.statistics import Interval, auroc_difference, auroc_interval, clip_scores
 from distill.data import FRAME_RATE_HZ
-from distill.targets import clip_score_s
 from edge.analysis import Analyzer
 from edge.backends.base import Backend
 from edge.bundle import Bundle
@@ -86,9 +85,8 @@ def accuracy(
         reference: of the checkpoint.
         rounds: resamples of each interval.
     """
-    seconds = [clip_score_s(label) for label in labels]
-    scores = np.stack([clip_scores(track, FRAME_RATE_HZ, seconds) for track in tracks])
-    scores_before = np.stack([clip_scores(track, FRAME_RATE_HZ, seconds) for track in reference])
+    scores = np.stack([clip_scores(track, FRAME_RATE_HZ) for track in tracks])
+    scores_before = np.stack([clip_scores(track, FRAME_RATE_HZ) for track in reference])
     found = []
     for column, label in enumerate(labels):
         rows = [row for row, clip in enumerate(clips) if clip.holds[column] is not None]

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, Literal
 
-from distill.targets import clip_score_s
 from edge.bundle import Manifest, Metric
 from edge.scoring import Report
 from quantize.checkpoint import Checkpoint
@@ -128,8 +127,7 @@ def metrics(accuracy: Sequence[LabelAccuracy], events: Mapping[str, Report]) -> 
     """The figures of what ships, for the manifest."""
     found = []
     for label in accuracy:
-        judged = f"highest-scored {clip_score_s(label.label):g} s of a clip"
-        detail = f"test split, {judged}, {label.positives} clips with, {label.negatives} without"
+        detail = f"test split, highest-scored second of a clip, {label.positives} clips with, {label.negatives} without"
         value, drop = label.auroc, label.drop
         found.append(_metric(f"auroc_{label.label}", value.value, value.low, value.high, detail=detail))
         detail = "AUROC of the checkpoint less this bundle's, paired"

@@ -28,17 +28,11 @@ def test_clip_score_is_the_mean_of_the_highest_second() -> None:
     track = np.zeros((40, 2), dtype=np.float32)
     track[[3, 17, 30], 0] = 0.9
     track[20:35, 1] = 0.8
-    np.testing.assert_allclose(clip_scores(track, 10.0, [1.0, 1.0]), [0.27, 0.8], rtol=1e-6)
-
-
-def test_each_label_is_judged_over_its_own_time() -> None:
-    track = np.zeros((40, 2), dtype=np.float32)
-    track[:10] = 1.0
-    np.testing.assert_allclose(clip_scores(track, 10.0, [1.0, 2.0]), [1.0, 0.5])
+    np.testing.assert_allclose(clip_scores(track, 10.0), [0.27, 0.8], rtol=1e-6)
 
 
 def test_clip_shorter_than_a_second_is_scored_whole() -> None:
-    assert clip_scores(np.array([[0.2], [0.4]], dtype=np.float32), 25.0, [1.0]) == pytest.approx([0.3])
+    assert clip_scores(np.array([[0.2], [0.4]], dtype=np.float32), 25.0) == pytest.approx([0.3])
 
 
 def test_bootstrap_draws_groups_and_not_rows() -> None:

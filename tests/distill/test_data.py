@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 
-from distill.data import SceneMaker, distractor
+from align.corpora import CorpusError, Recording
+from distill.data import SceneMaker, distractor, load_clips
 from distill.scenes import Canvas, active_level_db, coloured_noise, merge
 from distill.targets import ABSENT, PRESENT, UNKNOWN
 from tests.clips import HOP, RATE, clip, scene_maker
@@ -48,6 +52,24 @@ def test_scenes_hold_every_label_at_many_levels_and_never_clip_to_nan() -> None:
     peaks = np.array([np.abs(scene.samples).max() for scene in scenes])
     assert peaks.max() <= 1.0 + 1e-6
     assert peaks.min() < 0.1 < peaks.max()
+
+
+def test_a_few_coughs_cut_out_of_a_recording_keep_their_ends() -> None:
+    """The end of a marked cough is unknown to training, but it sounds."""
+    cough = clip("cough", 400, 0, marked=True)
+    cough.targets[200:300, 0] = UNKNOWN
+    made = SceneMaker([cough], RATE, 3)
+    pieces = [made._cut(cough, np.random.default_rng(seed)) for seed in range(20)]
+    cut = [piece for piece in pieces if len(piece.targets) < 400]
+    assert cut
+    assert all((piece.targets[:, 0] == UNKNOWN).sum() == 100 for piece in cut)
+
+
+def test_marks_past_the_end_of_a_recording_are_told_in_one_line(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "short.wav", np.zeros(RATE), RATE)
+    row = Recording(tmp_path / "short.wav", "home", "ann", "train", "airborne", "cough", ((5.0, 5.3),))
+    with pytest.raises(CorpusError, match=r"short.wav: its marked times lie past its end"):
+        load_clips([row], RATE, ("cough",))
 
 
 def test_corpus_without_recorded_ambience_is_laid_over_noise() -> None:

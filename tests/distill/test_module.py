@@ -82,6 +82,18 @@ def test_clip_in_which_a_label_may_hide_is_not_judged_for_it(task: StudentTask) 
     assert len([clip for clip in task.validation_clips if clip.holds[1] is not None]) == 6
 
 
+def test_moments_that_nobody_knows_do_not_count_in_marked_clips(task: StudentTask) -> None:
+    samples = (0.1 * np.random.default_rng(0).standard_normal(RATE)).astype(np.float32)
+    targets = np.zeros((100, 3), dtype=np.int8)
+    targets[20:44, 0] = PRESENT
+    known = Clip(samples, targets, "cough", "home", (True, False, False), marked=True)
+    track = task.track(samples)
+    task.validation_clips = [known]
+    as_absent = task._marked_steps([track])["step_ap_cough"]
+    targets[44:, 0] = UNKNOWN
+    assert task._marked_steps([track])["step_ap_cough"] != as_absent
+
+
 def test_moving_average_starts_short_and_ends_long() -> None:
     average = torch.tensor(100.0)
     current = torch.tensor(1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +62,26 @@ def test_finished_shards_are_not_composed_again_and_missing_ones_are(tmp_path: P
         np.testing.assert_array_equal(again[index][1], whole[index])
 
 
-@pytest.mark.parametrize("change", [{"seed": 6}, {"people": "ben"}])
+@pytest.mark.parametrize("change", [{"seed": 6}, {"people": "ben"}, {"count": 3}])
 def test_scenes_of_another_origin_are_composed_anew(tmp_path: Path, change: dict[str, int | str]) -> None:
-    fill(tmp_path / "scenes", CountingMaker())
+    fill(tmp_path / "scenes", CountingMaker(), 4)
     maker = CountingMaker()
-    fill(tmp_path / "scenes", maker, **change)  # type: ignore[arg-type]
-    assert maker.drawn == 4
+    fill(tmp_path / "scenes", maker, **{"count": 4, **change})  # type: ignore[arg-type]
+    assert maker.drawn == change.get("count", 4)
+
+
+def test_folder_that_holds_something_else_is_not_emptied(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(UserError, match="holds something else than scenes"):
+        fill(tmp_path, CountingMaker())
+    assert (tmp_path / "mine.txt").read_text() == "keep"
+
+
+def test_process_that_is_not_forked_opens_the_pool_itself(tmp_path: Path) -> None:
+    pool = fill(tmp_path / "scenes", CountingMaker())
+    sent = pickle.dumps(pool)
+    assert len(sent) < 1000
+    np.testing.assert_array_equal(pickle.loads(sent)[2][0], pool[2][0])  # noqa: S301 - its own bytes
 
 
 def test_worker_processes_compose_what_one_process_composes(tmp_path: Path) -> None:
@@ -80,9 +95,13 @@ def test_worker_processes_compose_what_one_process_composes(tmp_path: Path) -> N
 @pytest.mark.parametrize("workers", [0, 1])
 def test_full_disk_is_told_in_one_line(tmp_path: Path, workers: int) -> None:
     folder = tmp_path / "scenes"
-    with disk_without_room(), pytest.raises(UserError, match=r"cannot be written.*free some space"):
-        compose(folder, scene_maker(), FRONT_END, count=2, seed=0, workers=workers, origin={})
-    assert not list(folder.glob("targets-*"))
+    options = {"count": 4, "seed": 0, "workers": workers, "origin": {}}
+    compose(folder, scene_maker(), FRONT_END, **options)  # type: ignore[arg-type]
+    (folder / "targets-00001.npy").unlink()
+    with disk_without_room(), pytest.raises(UserError, match=r"cannot be written \([^N].*free some space"):
+        compose(folder, scene_maker(), FRONT_END, **options)  # type: ignore[arg-type]
+    assert not list(folder.glob("*.part"))
+    assert len(compose(folder, scene_maker(), FRONT_END, **options)) == 4  # type: ignore[arg-type]
 
 
 def test_scene_past_the_end_is_an_index_error(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def test_training_leaves_all_that_the_next_stage_and_a_reader_need(tiny_corpus: 
     assert checkpoint["hyper_parameters"]["data"]["corpora"][0]["licences"] == ["CC0-1.0"]
     assert (tmp_path / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "settings.toml").is_file()
+    assert not (tmp_path / "scenes").exists()
     assert "validation/score" in (tmp_path / "metrics.csv").read_text()
     assert "validation/score" in json.loads((tmp_path / "metrics.json").read_text())
     averaged, current = checkpoint["state_dict"], checkpoint["current_model_state"]

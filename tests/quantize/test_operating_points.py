@@ -76,16 +76,6 @@ def test_quiet_in_scenes_comes_before_f1() -> None:
     assert rows[choice.point.on][3] < rows[0.5][3]
 
 
-def test_rate_in_scenes_must_be_sure_and_not_only_seen() -> None:
-    """Three false alarms in an hour are fewer than four, but may well be eight in the next."""
-    recordings = [_track((1.0, height), onsets_s=(1.0,)) for height in [0.9] * 30 + [0.6] * 3]
-    scenes = [_track(*((2.0 * place, 0.7) for place in range(1, 4)), duration_s=3600.0)]
-    choice = choose_for_events("cough", recordings, scenes, FRAME_S)
-    rows = {row[0]: row for row in choice.curve}
-    assert rows[choice.point.on][4] == 0.0
-    assert rows[choice.point.on][3] < rows[0.5][3]
-
-
 def test_silence_is_not_preferred_for_being_quiet() -> None:
     recordings = [_track((1.0, 0.6), onsets_s=(1.0,)) for _ in range(40)]
     choice = choose_for_events("cough", recordings, [_noisy_hour(0.7)], FRAME_S)
