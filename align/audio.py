@@ -2,7 +2,8 @@
 
 libsndfile decodes what it knows; the containers of browsers and phones that it does not know go through FFmpeg's
 libraries (PyAV). A file that ends before its header says so is refused: half a download would train as a short
-recording. What has no length in its header (Ogg, WebM) cannot be checked so.
+recording. What has no length in its header (Ogg, WebM) cannot be checked so. One whose rate or channels change on the
+way is refused, too.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def load(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
     Channels are averaged. The resampler is the device's (soxr, high quality): training hears what the device hears.
 
     Raises:
-        AudioError: the file is missing, empty, cut short, not audio, or holds values that are not finite.
+        AudioError: the file is missing, empty, cut short, not audio, changes its rate or channels on the way, or holds
+            values that are not finite.
     """
     mono, rate = decode(path)
     if rate == sample_rate_hz:
@@ -43,9 +45,9 @@ def decode(path: Path) -> tuple[NDArray[np.float32], int]:
     Raises:
         AudioError: as `load`.
     """
-    if not path.is_file():
-        raise AudioError(f"{path}: cannot be decoded (no such file)")
     try:
+        if not path.is_file():
+            raise AudioError(f"{path}: cannot be decoded (no such file)")
         reader = _read_ffmpeg if path.suffix.casefold() in FFMPEG_SUFFIXES else _read_libsndfile
         samples, rate = reader(path)
     except (OSError, soundfile.LibsndfileError) as error:
@@ -95,7 +97,7 @@ def _read_ffmpeg(path: Path) -> tuple[NDArray[np.float32], int]:
     """Samples, shape (frames, channels), and the rate in Hz.
 
     Raises:
-        AudioError: it cannot be decoded, or there is no sound in it.
+        AudioError: it cannot be decoded, there is no sound in it, or its rate, channels or sample format change.
     """
     import av
 
@@ -103,8 +105,15 @@ def _read_ffmpeg(path: Path) -> tuple[NDArray[np.float32], int]:
         with av.open(str(path)) as container:
             if not container.streams.audio:
                 raise AudioError(f"{path}: holds no sound")
-            planar = av.AudioResampler(format="fltp")
-            frames = [frame for packed in container.decode(audio=0) for frame in planar.resample(packed)]
+            packed = list(container.decode(audio=0))
+        # Damaged AAC and files put together of two change on the way. The resampler refuses some of that with a plain
+        # ValueError and lets the rest pass, to be heard at the first frame's rate.
+        kinds = list(dict.fromkeys((row.sample_rate, row.layout.name, row.format.name) for row in packed))
+        if len(kinds) > 1:
+            was, then = (f"{rate} Hz {layout} {form}" for rate, layout, form in kinds[:2])
+            raise AudioError(f"{path}: changes from {was} to {then} on the way; record or fetch it again")
+        planar = av.AudioResampler(format="fltp")
+        frames = [frame for row in packed for frame in planar.resample(row)]
     except av.error.FFmpegError as error:
         raise AudioError(f"{path}: cannot be decoded ({error.strerror})") from error
     blocks = [frame.to_ndarray().T for frame in frames]

@@ -5,8 +5,8 @@ Every recording is decoded, mixed down, resampled (soxr) and stored as 16-bit PC
 command again, and what is on disk already is kept.
 
 A file that is missing, cut short or not audio, and whatever else `python -m align.corpora` calls a problem, is named,
-listed in `skipped.csv` and left out; the next run tries it again. If there are more than one in a hundred recordings,
-the rest is stored all the same, and the program ends with status 2.
+listed in `skipped.csv` and left out; every run tells it again, and the first after the file has changed takes it in. If
+there are more than one in a hundred recordings, the rest is stored all the same, and the program ends with status 2.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from align.corpora.inspection import BAD_SHARE
 from align.corpora.recording import Split
 from align.corpora.registry import list_corpus
 from align.corpora.splits import refuse_leaks
-from align.shards import Shard, Skipped, is_done, key_of, relative, seal, unseal, write_shard, write_whole
+from align.shards import Shard, Skipped, find_done, key_of, relative, seal, unseal, write_shard, write_whole
 from edge.errors import AudioError, UserError
 from edge.settings import run_program, to_toml
 
@@ -73,7 +73,9 @@ def _store(settings: PrepareSettings, shards: Sequence[Shard], not_listed: Seque
     skipped = list(not_listed)
     with ThreadPoolExecutor(settings.workers) as pool, tqdm(total=total, desc="prepare", unit="file") as bar:
         for shard, key in zip(shards, keys, strict=True):
-            if is_done(shard, settings.output, key):
+            left_out = find_done(shard, settings.output, key)
+            if left_out is not None:
+                skipped += left_out
                 bar.update(len(shard.recordings))
                 continue
             unseal(settings.output)

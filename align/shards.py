@@ -78,8 +78,9 @@ def key_of(shard: Shard, root: Path, sample_rate_hz: int) -> str:
         fields = asdict(row) | {"path": relative(row.path, root)}
         try:
             status = row.path.stat()
-            fields["file"] = (status.st_size, status.st_mtime_ns)
-        except OSError:
+            # A file that may not be read is as good as none: permission, once given, changes neither size nor time.
+            fields["file"] = (status.st_size, status.st_mtime_ns) if os.access(row.path, os.R_OK) else None
+        except (OSError, ValueError):  # ValueError: a table's path with a NUL in it
             fields["file"] = None
         digest.update(json.dumps(fields, sort_keys=True).encode())
     return digest.hexdigest()
@@ -90,17 +91,18 @@ def relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def is_done(shard: Shard, output: Path, key: str) -> bool:
-    """Whether the shard is on disk, made from the same things, with no recording missing from it.
+def find_done(shard: Shard, output: Path, key: str) -> list[Skipped] | None:
+    """The recordings that were left out of the shard if it is on disk, made from the same things; None if it is not.
 
-    One from which bad files were left out is written again: they may have been mended since.
+    Bad files are not decoded again to find them bad: one that was mended has another size or time, and so another key.
     """
-    note = _note(shard.path(output))
+    path = shard.path(output)
     try:
-        written = json.loads(note.read_text(encoding="utf-8"))
-        return shard.path(output).is_file() and written == {"key": key, "skipped": []}
-    except (OSError, ValueError):
-        return False
+        written = json.loads(_note(path).read_text(encoding="utf-8"))
+        skipped = [Skipped(**row) for row in written["skipped"]]
+        return skipped if path.is_file() and written["key"] == key else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def write_shard(

@@ -6,8 +6,8 @@ Rhonchi, Stridor.
 
 Split: the official folders, without validation. **People are not named.** The pieces of one `trunc` session, all
 locations, are one group, and a session that is in both folders goes to training as a whole; that two sessions are of
-one person cannot be seen. Labels: `wheeze`, `rhonchi`, `stridor`, `discontinuous` (1 if marked anywhere). Inhalations
-and exhalations are in `times_s`, all marks in the metadata.
+one person cannot be seen. Labels: `wheeze`, `rhonchi`, `stridor`, `discontinuous` (1 if marked anywhere; not known
+where it is not and a line is not understood). Inhalations and exhalations are in `times_s`, all marks in the metadata.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from align.corpora.reading import audio_files, find, known, look, to_number, to_spans
+from align.corpora.reading import Mark, audio_files, find, known, look, to_marks, to_number, to_spans, to_text
 from align.corpora.recording import Listing, Recording, Split
 from align.corpora.splits import keep_together
 
@@ -40,11 +40,9 @@ def read(root: Path) -> Listing:
                 problems.append(f"{path}: not a name of this corpus")
                 continue
             session = PIECE.sub("", path.stem) if device == "trunc" else path.stem
-            marks = _marks(path, problems)
-            times_s, _, wrong = to_spans(path, [mark for mark in marks or [] if mark[2].casefold() in BREATHS])
-            text = to_spans(path, marks or [])[1]
+            marks, wrong = _marks(path)
             problems += wrong
-            held = {label.casefold() for _, _, label in marks or []}
+            held = {label.casefold() for _, _, label in marks}
             recordings.append(
                 Recording(
                     path=path,
@@ -53,25 +51,33 @@ def read(root: Path) -> Listing:
                     split=split,
                     modality="lung",
                     event="breath",
-                    times_s=times_s,
-                    metadata=known({"device": device, "marks": text}),
-                    labels={}
-                    if marks is None
-                    else {label: str(int(name in held)) for name, label in ADVENTITIOUS.items()},
+                    times_s=to_spans(mark for mark in marks if mark[2].casefold() in BREATHS),
+                    metadata=known({"device": device, "marks": to_text(marks)}),
+                    labels={
+                        label: str(int(name in held))
+                        for name, label in ADVENTITIOUS.items()
+                        if name in held or not wrong
+                    },
                 )
             )
     mended, notes = keep_together(recordings)
     return Listing(mended, problems, notes)
 
 
-def _marks(path: Path, problems: list[str]) -> list[tuple[str, str, str]] | None:
-    """(start, end, class) with times in seconds as text; None, and a problem, where there is no label file."""
-    label = look(path.parent, f"{path.stem}_label.txt")
-    if label is None:
-        problems.append(f"{path}: no label file {path.stem}_label.txt beside it")
-        return None
-    lines = [line.split() for line in label.read_text(encoding="utf-8", errors="replace").splitlines()]
-    return [(_seconds(start), _seconds(end), name) for name, start, end in (line for line in lines if len(line) == 3)]
+def _marks(recording: Path) -> tuple[list[Mark], list[str]]:
+    """The marks of a recording, and problems: no label file, or lines of it that are not understood."""
+    path = look(recording.parent, f"{recording.stem}_label.txt")
+    if path is None:
+        return [], [f"{recording}: no label file {recording.stem}_label.txt beside it"]
+    written, wrong = [], []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        cells = line.split()
+        if len(cells) == 3:
+            written.append((_seconds(cells[1]), _seconds(cells[2]), cells[0]))
+        elif cells:
+            wrong.append(f"{path}, line {number}: '{' '.join(cells)}' is not a class, a start and an end")
+    marks, inverted = to_marks(path, written)
+    return marks, wrong + inverted
 
 
 def _seconds(clock: str) -> str:

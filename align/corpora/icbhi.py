@@ -7,8 +7,8 @@ a line (start, end, crackles, wheezes; tabs); `ICBHI_challenge_train_test.txt` (
 Split: the official one, **which leaks**: people 156 and 218 are in both of its parts, so whoever is in both goes to
 training with all recordings (`official_split` in the metadata tells where they were). There is no validation part. The
 test part has few healthy people, and sample rate and device go with the diagnosis: look at the device before believing
-a figure. Labels: `diagnosis` of the person, `crackles` and `wheezes` (1 if any cycle has them). Cycles are in
-`times_s`, and with what each holds in the metadata's `marks`.
+a figure. Labels: `diagnosis` of the person, `crackles` and `wheezes` (1 if any cycle has them; not known where none has
+and a line is not understood). Cycles are in `times_s`, and with what each holds in the metadata's `marks`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from align.corpora.reading import audio_files, find, known, read_cells, to_spans
+from align.corpora.reading import Mark, audio_files, find, known, read_cells, to_marks, to_spans, to_text
 from align.corpora.recording import CorpusError, Listing, Recording, Split
 from align.corpora.splits import keep_together
 
 NAME = "icbhi"
 FILE = re.compile(r"(\d+)_(\w+?)_(tc|al|ar|pl|pr|ll|lr)_(sc|mc)_(\w+)", re.IGNORECASE)
 HELD = {("0", "0"): "none", ("1", "0"): "crackle", ("0", "1"): "wheeze", ("1", "1"): "both"}
+SOUNDS = {"crackles": {"crackle", "both"}, "wheezes": {"wheeze", "both"}}
 
 
 def read(root: Path) -> Listing:
@@ -46,19 +47,15 @@ def read(root: Path) -> Listing:
             problems.append(f"{path}: {'not in the official split' if name else 'not a name of this corpus'}")
             continue
         person, _, site, mode, device = name.groups()
-        marks = []
-        if path.with_suffix(".txt").is_file():
-            lines = [cells for cells in read_cells(path.with_suffix(".txt")) if len(cells) >= 4]
-            marks = [(start, end, HELD.get((c, w), "none")) for start, end, c, w, *_ in lines]
-        else:
-            problems.append(f"{path.with_suffix('.txt')}: missing; the breathing cycles are in it")
-        times_s, text, wrong = to_spans(path.with_suffix(".txt"), marks)
+        marks, wrong = _cycles(path.with_suffix(".txt"))
         problems += wrong
         labels = {"diagnosis": diagnosis[person].casefold()} if person in diagnosis else {}
-        if marks:
-            held = {label for _, _, label in marks}
-            labels["crackles"] = str(int(bool(held & {"crackle", "both"})))
-            labels["wheezes"] = str(int(bool(held & {"wheeze", "both"})))
+        held = {label for _, _, label in marks}
+        for label, kinds in SOUNDS.items():
+            if held & kinds:
+                labels[label] = "1"
+            elif marks and not wrong:
+                labels[label] = "0"
         recordings.append(
             Recording(
                 path=path,
@@ -67,8 +64,10 @@ def read(root: Path) -> Listing:
                 split=splits[written[path.stem.casefold()]],
                 modality="lung",
                 event="breath",
-                times_s=times_s,
-                metadata=known({"site": site.title(), "mode": mode.casefold(), "device": device, "marks": text}),
+                times_s=to_spans(marks),
+                metadata=known(
+                    {"site": site.title(), "mode": mode.casefold(), "device": device, "marks": to_text(marks)}
+                ),
                 labels=labels,
             )
         )
@@ -81,6 +80,21 @@ def read(root: Path) -> Listing:
 
 def _beside(root: Path, *names: str) -> Path:
     return find(root, NAME, *names, *(f"ICBHI_final_database/{name}" for name in names))
+
+
+def _cycles(path: Path) -> tuple[list[Mark], list[str]]:
+    """The breathing cycles of a recording, and a problem for each line that is none."""
+    if not path.is_file():
+        return [], [f"{path}: missing; the breathing cycles are in it"]
+    written, wrong = [], []
+    for cells in read_cells(path):
+        held = HELD.get((cells[2], cells[3])) if len(cells) >= 4 else None
+        if held is None:
+            wrong.append(f"{path}: the line '{' '.join(cells)}' is not a start, an end, and twice 0 or 1")
+        else:
+            written.append((cells[0], cells[1], held))
+    marks, inverted = to_marks(path, written)
+    return marks, wrong + inverted
 
 
 def _official(path: Path) -> dict[str, Split]:

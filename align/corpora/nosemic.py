@@ -26,9 +26,9 @@ def read(root: Path) -> Listing:
     """
     recordings, problems = [], []
     for path in audio_files(find(root, NAME, "audio")):
-        person, *take, rate = path.stem.split("_")
-        number = to_number(rate)
-        if number is None or len(take) != 2:
+        person, *take = path.stem.split("_")
+        number = to_number(take.pop()) if len(take) == 3 else None
+        if number is None:
             problems.append(f"{path}: not <person>_<x>_<y>_<rate>")
             continue
         recordings.append(

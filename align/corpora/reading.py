@@ -1,14 +1,17 @@
 """What adapters share: finding files whatever their case, tables whatever their separator, spreadsheets, numbers.
 
 Names and headers of downloaded corpora differ in upper and lower case and stray spaces between releases and operating
-systems, so both are ignored. Nothing here knows a corpus, and no audio is opened.
+systems, so both are ignored. What the file system refuses becomes one line. Nothing here knows a corpus, and no audio
+is opened.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 
@@ -18,6 +21,23 @@ UNKNOWN = {"", "nan", "na", "n/a", "null", "unknown"}
 """How corpora write that a value is not known."""
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".webm", ".m4a")
+
+Mark = tuple[float, float, str]
+"""Onset and offset in seconds, and what is there."""
+
+
+@contextmanager
+def told(place: str | Path) -> Iterator[None]:
+    """Turn what the file system refuses inside into one line that begins with `place`.
+
+    Raises:
+        CorpusError: a file or folder is there but cannot be read, or cannot even be looked for.
+    """
+    try:
+        yield
+    except OSError as error:
+        what = "" if error.filename is None or str(error.filename) == str(place) else f"{error.filename} "
+        raise CorpusError(f"{place}: {what}cannot be read ({error.strerror or error})") from error
 
 
 def find(root: Path, corpus: str, *names: str) -> Path:
@@ -51,7 +71,14 @@ def look(root: Path, name: str) -> Path | None:
 
 
 def audio_files(folder: Path, pattern: str = "*") -> list[Path]:
-    """Audio files under `folder` that match the glob `pattern`, sorted; hidden ones, as macOS leaves them, left out."""
+    """Audio files under `folder` that match the glob `pattern`, sorted; hidden ones, as macOS leaves them, left out.
+
+    Raises:
+        OSError: `folder` cannot be read.
+    """
+    # Globbing finds nothing in a folder that it may not read, and half a corpus would be missing without a word.
+    with os.scandir(folder):
+        pass
     return sorted(
         path
         for path in folder.glob(pattern)
@@ -119,24 +146,30 @@ def to_number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def to_spans(
-    where: Path, marks: Iterable[tuple[str, str, str]], unit_s: float = 1.0
-) -> tuple[tuple[tuple[float, float], ...], str, list[str]]:
-    """Times from a corpus's own (start, end, label) texts in units of `unit_s` seconds.
+def to_marks(where: Path, marks: Iterable[tuple[str, str, str]], unit_s: float = 1.0) -> tuple[list[Mark], list[str]]:
+    """Marks from a corpus's own (start, end, label) texts in units of `unit_s` seconds.
 
     Returns:
-        The sorted (onset, offset) in seconds; the same with labels as one text, `onset-offset:label;...`; and problems.
+        Those that are in order, sorted, and a problem for each of the others.
     """
-    spans, problems = [], []
+    found, problems = [], []
     for start, end, label in marks:
         onset, offset = to_number(start), to_number(end)
         if onset is None or offset is None or not 0 <= onset < offset:
             problems.append(f"{where}: the mark {start}-{end} does not end after it starts")
             continue
-        spans.append((onset * unit_s, offset * unit_s, label))
-    spans.sort()
-    text = ";".join(f"{onset:g}-{offset:g}:{label}" for onset, offset, label in spans)
-    return tuple((onset, offset) for onset, offset, _ in spans), text, problems
+        found.append((onset * unit_s, offset * unit_s, label))
+    return sorted(found), problems
+
+
+def to_spans(marks: Iterable[Mark]) -> tuple[tuple[float, float], ...]:
+    """The times of marks, without what is there."""
+    return tuple((onset, offset) for onset, offset, _ in marks)
+
+
+def to_text(marks: Sequence[Mark]) -> str:
+    """Marks as a metadata column holds them: `onset-offset:label;...`."""
+    return ";".join(f"{onset:g}-{offset:g}:{label}" for onset, offset, label in marks)
 
 
 def _children(folder: Path) -> list[Path]:

@@ -1,12 +1,15 @@
 """The corpora by name: for each, the adapter that reads the layout in which its users download it.
 
-A corpus whose split has no validation part gets one by `align.corpora.hold_out`. Every group begins with the corpus's
-name, so that rows of several corpora can be put together; a table's groups are as written.
+Where a corpus's split leaves no recording for validation, `list_corpus` holds out a tenth of the training groups, the
+same on every machine, and notes it. A table is taken as written: who trains on it holds out a share of their own. Every
+group begins with the corpus's name, so that rows of several corpora can be put together; a table's groups are as
+written, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from align.corpora import (
@@ -28,7 +31,9 @@ from align.corpora import (
     uk_covid19,
     zchsound,
 )
+from align.corpora.reading import told
 from align.corpora.recording import CorpusError, Listing
+from align.corpora.splits import hold_out
 
 ADAPTERS: dict[str, Callable[[Path], Listing]] = {
     bmd_hs.NAME: bmd_hs.read,
@@ -50,17 +55,36 @@ ADAPTERS: dict[str, Callable[[Path], Listing]] = {
     zchsound.NAME: zchsound.read,
 }
 
+VALIDATION_SHARE, VALIDATION_SEED = 0.1, 0
+"""Of the training groups, and the seed of their draw, where a corpus has no validation part; as in `splits.SHARES`."""
+
 
 def list_corpus(name: str, root: Path) -> Listing:
-    """What the corpus `name` lists under the folder `root`.
+    """What the corpus `name` lists under the folder `root`, with a validation part unless it is a table.
 
     Raises:
-        CorpusError: no corpus has that name, `root` is not that corpus, or there is no recording in it.
+        CorpusError: no corpus has that name, `root` is not that corpus or cannot be read, or there is no recording in
+            it.
     """
     if name not in ADAPTERS:
         raise CorpusError(f"no corpus is called {name}; there are {', '.join(ADAPTERS)}")
-    listing = ADAPTERS[name](root)
+    with told(root):
+        listing = ADAPTERS[name](root)
     if not listing.recordings:
         more = f"; the first problem: {listing.problems[0]}" if listing.problems else ""
         raise CorpusError(f"{root}: no recording of {name} in it{more}")
-    return listing
+    return listing if name == table.NAME else _with_validation(listing)
+
+
+def _with_validation(listing: Listing) -> Listing:
+    """The listing, with training groups held out where no recording is in validation."""
+    if any(row.split == "validation" for row in listing.recordings):
+        return listing
+    rows = hold_out(listing.recordings, VALIDATION_SHARE, VALIDATION_SEED)
+    held = [row for row in rows if row.split == "validation"]
+    groups = len({row.group for row in listing.recordings if row.split == "train"})
+    note = (
+        f"the split has no validation part: {len({row.group for row in held})} of {groups} training groups are held "
+        f"out for it, {len(held)} recordings"
+    )
+    return replace(listing, recordings=rows, notes=[*listing.notes, note])

@@ -18,7 +18,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from align.corpora.reading import audio_files, find, known, to_spans
+from align.corpora.reading import audio_files, find, known, to_marks, to_spans, to_text
 from align.corpora.recording import Listing, Recording, Split
 from align.corpora.splits import keep_together
 
@@ -60,11 +60,11 @@ def _recording(
         return None
     child, age, sex, place, _ = name.groups()
     events = [event for event in annotation.get("event_annotation") or [] if isinstance(event, dict)]
-    marks = [(str(event.get("start")), str(event.get("end")), str(event.get("type"))) for event in events]
-    times_s, text, wrong = to_spans(annotations[path.stem], marks, unit_s=1e-3)
+    written = [(str(event.get("start")), str(event.get("end")), str(event.get("type"))) for event in events]
+    marks, wrong = to_marks(annotations[path.stem], written, unit_s=1e-3)
     problems += wrong
     sounds = str(annotation.get("record_annotation") or annotation.get("recording_annotation") or "")
-    about = {"age": age, "sex": SEXES[sex], "location": place.casefold(), "year": year, "marks": text}
+    about = {"age": age, "sex": SEXES[sex], "location": place.casefold(), "year": year, "marks": to_text(marks)}
     return Recording(
         path=path,
         corpus=NAME,
@@ -72,7 +72,7 @@ def _recording(
         split=split,
         modality="lung",
         event="breath",
-        times_s=times_s,
+        times_s=to_spans(marks),
         licence="CC-BY-4.0",
         metadata=known(about),
         labels=known({"sounds": sounds.casefold()}),

@@ -13,7 +13,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from align.corpora.reading import find
+from align.corpora.reading import find, told
 from align.corpora.recording import CorpusError, Listing, Recording, Split
 from align.corpora.splits import refuse_leaks
 
@@ -49,14 +49,16 @@ def read_table(path: Path) -> list[Recording]:
         CorpusError: the file is missing or no CSV, a column or file is missing, a value is malformed, or a group is in
             two splits. The message names the line.
     """
-    if not path.is_file():
-        raise CorpusError(f"{path}: no such file; give the CSV that lists the recordings")
-    rows = []
-    for where, cells in _lines(path):
-        row = _recording(path, where, cells)
-        if not row.path.is_file():
-            raise CorpusError(f"{where}: no file {row.path}")
-        rows.append(row)
+    with told(path):
+        if not path.is_file():
+            raise CorpusError(f"{path}: no such file; give the CSV that lists the recordings")
+        rows = []
+        for where, cells in _lines(path):
+            row = _recording(path, where, cells)
+            with told(where):
+                if not row.path.is_file():
+                    raise CorpusError(f"{where}: no file {row.path}")
+            rows.append(row)
     for problem in _repeated(path, rows):
         raise CorpusError(problem)
     refuse_leaks(str(path), rows)

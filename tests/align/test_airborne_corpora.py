@@ -176,13 +176,15 @@ def test_mmlung_lists_a_spreadsheet_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_nosemic_takes_the_rate_from_the_name_even_with_a_point(tmp_path: Path) -> None:
-    for name in ("4_1_2_15.5.wav", "4_2_1_22.WAV", "17_1_1_9.wav", "17_readme.wav"):
+    for name in ("4_1_2_15.5.wav", "4_2_1_22.WAV", "17_1_1_9.wav", "17_readme.wav", "silence.wav"):
         write_sound(tmp_path / "audio" / name)
     listing = list_corpus("nosemic", tmp_path)
     rates = {row.path.name: row.labels["respiration_bpm"] for row in listing.recordings}
     assert rates == {"4_1_2_15.5.wav": "15.5", "4_2_1_22.WAV": "22", "17_1_1_9.wav": "9"}
     assert {row.group for row in listing.recordings} == {"nosemic:4", "nosemic:17"}
-    assert "17_readme.wav" in listing.problems[0]
+    readme, silence = listing.problems
+    assert "17_readme.wav: not <person>_<x>_<y>_<rate>" in readme
+    assert "silence.wav: not <person>_<x>_<y>_<rate>" in silence
 
 
 def test_covid19_sounds_puts_web_users_together_and_keeps_the_official_split(tmp_path: Path) -> None:

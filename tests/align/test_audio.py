@@ -89,3 +89,33 @@ def test_webm_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.webm").write_bytes(content)
     with pytest.raises(AudioError, match=r"a\.webm: cannot be decoded"):
         load(tmp_path / "a.webm", 16000)
+
+
+def encoded(path: Path, codec: str, rate: int, layout: str) -> bytes:
+    """A second of noise, as a stream that can be put behind another."""
+    noise = np.random.default_rng(0).normal(0, 0.1, (2 if layout == "stereo" else 1, rate)).astype(np.float32)
+    frame = av.AudioFrame.from_ndarray(noise, format="fltp", layout=layout)
+    frame.sample_rate = rate
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        (converted,) = av.AudioResampler(format=stream.format.name).resample(frame)
+        for packet in (*stream.encode(converted), *stream.encode(None)):
+            container.mux(packet)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate", "layout"), [("aac", 16000, "stereo"), ("aac", 32000, "mono"), ("flac", 16000, "stereo")]
+)
+def test_file_that_changes_on_the_way_is_refused(tmp_path: Path, codec: str, rate: int, layout: str) -> None:
+    first = encoded(tmp_path / f"1.{codec}", codec, 16000, "mono")
+    (tmp_path / "a.m4a").write_bytes(first + encoded(tmp_path / f"2.{codec}", codec, rate, layout))
+    with pytest.raises(
+        AudioError, match=rf"a\.m4a: changes from 16000 Hz mono \w+ to {rate} Hz {layout} \w+ on the way"
+    ):
+        load(tmp_path / "a.m4a", 16000)
+
+
+def test_name_too_long_for_the_file_system_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match=r"a\.wav: cannot be decoded"):
+        load(tmp_path / f"{'a' * 300}.wav", 16000)

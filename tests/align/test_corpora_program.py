@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,57 @@ def test_table_without_a_needed_column_is_one_line(tmp_path: Path, capsys: pytes
     assert look(tmp_path) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "recordings.csv: no column group" in line
+
+
+def dangling(root: Path) -> None:
+    write_text(root / "metadata_compiled.csv", "uuid,cough_detected,gender,status")
+    (root / "public_dataset").symlink_to(root / "gone")
+
+
+def looping(root: Path) -> None:
+    (root / "audio").symlink_to(root / "audio")
+
+
+def file_for_a_folder(root: Path) -> None:
+    write_sound(root / "train" / "steth_20180814_09_37_11.wav")
+    write_text(root / "test")
+
+
+def folder_for_a_file(root: Path) -> None:
+    write_sound(root / "training_data" / "2530_AV.wav")
+    (root / "training_data" / "2530.txt").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        ("coughvid", dangling, "public_dataset cannot be read (No such file or directory)"),
+        ("nosemic", looping, "audio cannot be read (Too many levels of symbolic links)"),
+        ("hf-lung", file_for_a_folder, "test cannot be read (Not a directory)"),
+        ("circor", folder_for_a_file, "2530.txt cannot be read (Is a directory)"),
+        ("table", lambda root: (root / "recordings.csv").mkdir(), "recordings.csv cannot be read (Is a directory)"),
+    ],
+)
+def test_what_the_file_system_refuses_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, damage: Callable[[Path], None], said: str
+) -> None:
+    damage(tmp_path)
+    assert look(tmp_path, name) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {tmp_path}: {tmp_path}/")
+    assert line.endswith(said)
+
+
+def test_path_too_long_for_the_file_system_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table(tmp_path, f"{'a' * 300}.wav,ann,train,cough,")
+    assert look(tmp_path) == 2
+    assert "problems: 1\n" in capsys.readouterr().out
+
+
+def test_root_too_long_for_the_file_system_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert look(tmp_path / ("a" * 300), "nosemic") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {tmp_path}/aaa")
 
 
 def test_table_of_another_name_is_read_when_named(tmp_path: Path) -> None:

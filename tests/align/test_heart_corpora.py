@@ -106,8 +106,11 @@ def physionet2016(root: Path) -> Path:
 
 def test_physionet2016_splits_by_database(tmp_path: Path) -> None:
     listing = list_corpus("physionet2016", physionet2016(tmp_path))
+    # What is held out for validation is taken from training.
+    part = {"train": "train", "validation": "train", "test": "test"}
     splits = {
-        letter: [row.split for row in listing.recordings if row.metadata["database"] == letter] for letter in "abcdef"
+        letter: [part[row.split] for row in listing.recordings if row.metadata["database"] == letter]
+        for letter in "abcdef"
     }
     assert {letter: set(found) for letter, found in splits.items() if letter in "bcdf"} == {
         "b": {"train"},

@@ -41,7 +41,7 @@ def test_icbhi_moves_people_of_both_parts_to_training(tmp_path: Path) -> None:
     assert (moved.split, moved.metadata["official_split"]) == ("train", "test")
     assert rows["101_1b1_Al_sc_Meditron.wav"].split == "test"
     assert not find_leaks(listing.recordings)
-    assert listing.notes == ["1 of the official split's people are on both sides of it: 1 recordings to train"]
+    assert listing.notes[0] == "1 of the official split's people are on both sides of it: 1 recordings to train"
     assert not listing.problems
 
 
@@ -64,6 +64,41 @@ def test_icbhi_names_what_is_missing(tmp_path: Path) -> None:
     assert "no recording 101_1b1_Al_sc_Meditron, which the official split lists" in problems
     assert "170_1b2_Tc_mc_LittC2SE.txt: missing" in problems
     assert "999_1b1_Al_sc_Meditron.wav: not in the official split" in problems
+
+
+def test_icbhi_line_that_is_no_cycle_is_told_and_makes_no_label(tmp_path: Path) -> None:
+    folder = icbhi(tmp_path) / "ICBHI_final_database"
+    write_text(
+        folder / "101_1b1_Al_sc_Meditron.txt", "0.036\t0.579\t1\t0", "2.45\t0.579\t0\t1", "2.45\t3", "3\t4\t0\tx"
+    )
+    listing = list_corpus("icbhi", tmp_path)
+    row = by_name(listing)["101_1b1_Al_sc_Meditron.wav"]
+    assert row.labels == {"diagnosis": "urti", "crackles": "1"}, "whether there is a wheeze is not known"
+    problems = "\n".join(listing.problems)
+    assert "the mark 2.45-0.579 does not end after it starts" in problems
+    assert "the line '2.45 3' is not a start, an end, and twice 0 or 1" in problems
+    assert "the line '3 4 0 x' is not" in problems
+
+
+def test_icbhi_validates_on_a_tenth_of_the_training_people(tmp_path: Path) -> None:
+    people = [*range(101, 141), 156]
+    lines = []
+    for person in people:
+        for name in (f"{person}_1b1_Al_sc_Meditron", f"{person}_2b1_Al_sc_Meditron"):
+            write_sound(tmp_path / "ICBHI_final_database" / f"{name}.wav")
+            write_text(tmp_path / "ICBHI_final_database" / f"{name}.txt", "0.036\t0.579\t0\t0")
+            lines.append(f"{name}\t{'test' if person == 156 else 'train'}")
+    write_text(tmp_path / "ICBHI_challenge_train_test.txt", *lines)
+    write_text(tmp_path / "ICBHI_Challenge_diagnosis.txt", *(f"{person}\tURTI" for person in people))
+    listing = list_corpus("icbhi", tmp_path)
+    held = {row.group for row in listing.recordings if row.split == "validation"}
+    assert held == {"icbhi:122", "icbhi:138"}, "the same people on every machine"
+    assert {row.group for row in listing.recordings if row.split == "test"} == {"icbhi:156"}
+    assert not find_leaks(listing.recordings)
+    assert listing.notes == [
+        f"the split has no validation part: {len(held)} of 40 training groups are held out for it, "
+        f"{2 * len(held)} recordings"
+    ]
 
 
 def test_icbhi_files_in_upper_case_and_beside_the_recordings_are_found(tmp_path: Path) -> None:
@@ -96,6 +131,25 @@ def test_hf_lung_reads_clock_times_and_joins_the_pieces_of_a_session(tmp_path: P
     assert rows["trunc_2019-08-21-10-05-00-L4_2.wav"].split == "train", "its session is in training, too"
     assert rows["trunc_2019-09-21-10-05-00-L4_2.wav"].split == "test"
     assert not find_leaks(listing.recordings)
+
+
+def test_hf_lung_line_that_is_no_mark_is_told_and_makes_no_label(tmp_path: Path) -> None:
+    write_sound(tmp_path / "train" / "steth_20180814_09_37_11.wav")
+    (tmp_path / "test").mkdir()
+    write_text(
+        tmp_path / "train" / "steth_20180814_09_37_11_label.txt",
+        "D 00:00:01 00:00:02",
+        "",
+        "Wheeze 00:00:05 00:00:03",
+        "Rhonchi 00:00:07",
+    )
+    listing = list_corpus("hf-lung", tmp_path)
+    (row,) = listing.recordings
+    assert row.labels == {"discontinuous": "1"}, "what else is there is not known"
+    assert row.metadata["marks"] == "1-2:D"
+    short, inverted = listing.problems
+    assert "_label.txt, line 4: 'Rhonchi 00:00:07' is not a class, a start and an end" in short
+    assert "_label.txt: the mark 5.0-3.0 does not end after it starts" in inverted
 
 
 def test_hf_lung_recording_without_marks_has_no_labels(tmp_path: Path) -> None:

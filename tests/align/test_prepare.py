@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import resource
 import shutil
 import signal
@@ -131,6 +132,78 @@ def test_mended_file_is_taken_in_by_the_next_run(tmp_path: Path) -> None:
     assert prepare(settings(root, output)) == (3, [])
     assert len(datasets.load_from_disk(str(output))["train"]) == 2
     assert (output / "skipped.csv").read_text().splitlines() == ["path,reason"]
+
+
+def test_bad_file_is_told_by_every_run_and_not_decoded_again(tmp_path: Path) -> None:
+    root, output = corpus(tmp_path / "in"), tmp_path / "out"
+    (root / "a.wav").write_bytes(b"")
+    first = run("table", "--root", root, "--output", output)
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if "shard-" in path.name}
+    listed = (output / "skipped.csv").read_text()
+    sealed = (output / "dataset_dict.json").stat().st_mtime_ns
+    second = run("table", "--root", root, "--output", output)
+    assert (first.returncode, second.returncode) == (2, 2)
+    assert errors(second) == errors(first)
+    assert second.stdout == first.stdout
+    assert (output / "skipped.csv").read_text() == listed
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert (output / "dataset_dict.json").stat().st_mtime_ns == sealed
+
+
+def test_file_that_may_be_read_now_is_taken_in_by_the_next_run(tmp_path: Path) -> None:
+    root, output = corpus(tmp_path / "in"), tmp_path / "out"
+    (root / "a.wav").chmod(0)
+    if os.access(root / "a.wav", os.R_OK):
+        pytest.skip("whoever runs this may read every file (root)")
+    assert len(prepare(settings(root, output))[1]) == 1
+    (root / "a.wav").chmod(0o600)
+    assert prepare(settings(root, output)) == (3, [])
+
+
+@pytest.mark.parametrize(
+    "note", ["", "[]", "{}", '{"key": "k", "skipped": [7]}', '{"key": "k", "skipped": [{"x": 1}]}']
+)
+def test_note_that_is_none_is_not_trusted(tmp_path: Path, note: str) -> None:
+    root, output = corpus(tmp_path / "in"), tmp_path / "out"
+    prepare(settings(root, output))
+    path = output / "train" / "shard-00000.json"
+    whole = path.read_text()
+    path.write_text(note)
+    assert prepare(settings(root, output)) == (3, [])
+    assert path.read_text() == whole
+
+
+NUL = pytest.param("a\0", marks=pytest.mark.skipif(sys.version_info < (3, 11), reason="csv itself refuses NUL"))
+
+
+@pytest.mark.parametrize("name", ["a" * 300, NUL])
+def test_path_that_no_file_can_have_is_a_file_left_out(tmp_path: Path, name: str) -> None:
+    root, output = corpus(tmp_path / "in"), tmp_path / "out"
+    table = root / "recordings.csv"
+    table.write_text(table.read_text().replace("b.wav", f"{name}.wav"))
+    total, (skipped,) = prepare(settings(root, output))
+    assert (total, skipped.path) == (3, f"{name}.wav")
+
+
+def test_corpus_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "in" / "recordings.csv").mkdir(parents=True)
+    completed = run("table", "--root", tmp_path / "in", "--output", tmp_path / "out")
+    assert completed.returncode == 2
+    (line,) = errors(completed)
+    assert line.endswith("recordings.csv cannot be read (Is a directory)")
+
+
+def test_corpus_without_validation_is_stored_with_one(tmp_path: Path) -> None:
+    people = range(101, 141)
+    for person in people:
+        write_sound(tmp_path / "in" / "train" / f"steth_{person}.wav")
+        write_text(tmp_path / "in" / "train" / f"steth_{person}_label.txt", "I 00:00:00 00:00:00.1")
+    write_sound(tmp_path / "in" / "test" / "steth_99.wav")
+    write_text(tmp_path / "in" / "test" / "steth_99_label.txt", "I 00:00:00 00:00:00.1")
+    prepare(settings(tmp_path / "in", tmp_path / "out", corpus="hf-lung"))
+    stored = datasets.load_from_disk(str(tmp_path / "out"))
+    assert set(stored) == {"train", "validation", "test"}
+    assert len(stored["train"]) + len(stored["validation"]) == len(people)
 
 
 def test_one_bad_file_in_a_hundred_is_forgiven(tmp_path: Path) -> None:

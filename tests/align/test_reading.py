@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from align.corpora import CorpusError
-from align.corpora.reading import audio_files, find, read_rows, read_sheet, to_number, to_spans
+from align.corpora.reading import audio_files, find, read_rows, read_sheet, to_marks, to_number, to_spans, to_text
 from tests.sounds import write_sound, write_text, write_xls
 
 
@@ -50,7 +50,7 @@ def test_number_as_instruments_write_it(text: str, number: float | None) -> None
 
 
 def test_mark_that_ends_before_it_starts_is_a_problem_and_no_mark(tmp_path: Path) -> None:
-    times_s, text, problems = to_spans(tmp_path / "a.json", [("900", "100", "x"), ("100", "900", "y")], unit_s=1e-3)
-    assert times_s == ((0.1, 0.9),)
-    assert text == "0.1-0.9:y"
+    marks, problems = to_marks(tmp_path / "a.json", [("900", "100", "x"), ("100", "900", "y")], unit_s=1e-3)
+    assert to_spans(marks) == ((0.1, 0.9),)
+    assert to_text(marks) == "0.1-0.9:y"
     assert "a.json: the mark 900-100 does not end after it starts" in problems[0]

@@ -51,6 +51,13 @@ def test_wrong_row_is_refused_in_one_line(tmp_path: Path, lines: list[str], mess
     assert "\n" not in str(caught.value)
 
 
+def test_path_too_long_for_the_file_system_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError) as caught:
+        read_table(write(tmp_path, f"{'a' * 300}.wav,ann,train,cough,,,"))
+    assert "line 2: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_table_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
     table = write(tmp_path, "a.wav,ann,train,cough,,,")
     table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
