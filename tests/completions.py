@@ -41,6 +41,7 @@ MODELS = {
     "half": "answers with half of a JSON text",
     "alien": "answers with JSON of another protocol",
     "unpayable": "answers with 402 and repeats the key in its message",
+    "talkative": "the same, many times over",
 }
 requests: Counter[str] = Counter()
 together = 0
@@ -85,6 +86,8 @@ async def answer(body: dict[str, Any], key: str) -> Response:
         return failure(404, f"The model {model} does not exist")
     if model == "unpayable":
         return failure(402, f"No credit left on {key}")
+    if model == "talkative":
+        return failure(402, "No credit left on " + " ".join([key] * 100))
     if model == "overrun" or (model == "busy" and count <= 2):
         return failure(429, "Rate limit reached")
     if model == "broken" and count % 3 == 1:

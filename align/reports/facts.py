@@ -1,7 +1,7 @@
 """What is known of a recording and what its report has to say.
 
-Reads a `Recording`'s metadata by the vocabulary, drops what makes no sense to say, and takes out hidden labels with all
-that implies them. Does not write and does not check.
+Reads a `Recording`'s labels and metadata by the vocabulary, drops what makes no sense to say, and takes out hidden
+labels with all that implies them. Does not write and does not check.
 """
 
 from __future__ import annotations
@@ -116,9 +116,11 @@ def _read(row: Recording, table: Path) -> dict[str, str]:
         value = _value(BY_NAME["event"], row.event, row, table)
         if value and value != UNKNOWN:
             known["event"] = NO_COUGH if value in ("non cough", "non-cough") else value
+    # A table's columns are metadata; an adapter gives what a task may predict as labels, and those are its last word.
+    cells = row.metadata | row.labels
     for fact in FACTS:
         for column in fact.columns:
-            cell = row.metadata.get(column)
+            cell = cells.get(column)
             value = _value(fact, cell, row, table) if cell else None
             if value:
                 known[fact.name] = value

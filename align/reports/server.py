@@ -16,6 +16,8 @@ from align.reports.config import ReportSettings
 from align.reports.errors import WriterError
 from align.reports.prompt import Ask, messages, prompt_hash
 
+LONGEST_ANSWER = 200
+"""Characters of what a server says that an error message repeats."""
 NO_KEY = "none"
 """Sent where no key is set: servers of one's own ask for none, but the client insists on one."""
 
@@ -118,8 +120,9 @@ class ServerWriter:
         return f"{url}: status {status}: {self._without_key(str(error))}"
 
     def _without_key(self, text: str) -> str:
-        line = " ".join(text.split())[:200]
-        return line.replace(self._key, "***") if self._key else line
+        line = " ".join(text.split())
+        # Replaced before the line is cut: a key that the cut divides would no longer be found.
+        return (line.replace(self._key, "***") if self._key else line)[:LONGEST_ANSWER]
 
 
 class Pace:

@@ -1,7 +1,9 @@
 """Reports on disk: a journal while they are written, one Parquet file when they are done.
 
-Each report is a line of the journal beside the output, on the disk before the next is asked of the same worker: a kill
-loses what is under way and nothing that was paid for. At the end, journal and earlier Parquet become one Parquet file,
+Each finished report is a line of the journal beside the output. One that cost something is on the disk before its
+worker asks for the next, and is not asked for again while the same is known of its recording; those that cost nothing
+are put there by the thousand. A kill loses what is under way: answers that have not arrived, and the refused tries of
+reports that are not finished, which nothing keeps. At the end, journal and earlier Parquet become one Parquet file,
 which replaces the earlier one in one step. The first line of the journal, and the metadata of the file, hold the
 settings: reports of other settings are never mixed in. One process at a time.
 """
@@ -13,7 +15,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -71,13 +73,14 @@ class ReportStore:
         self._header = json.dumps({"version": 1, "settings": settings}, sort_keys=True)
         self._pending: list[bytes] = []
         self._unsaved = 0
+        self._saved: list[Report] | None = None
         self._descriptor = self._lock()
         try:
             self._read_parquet()
             self._read_journal()
         except BaseException:
             if os.fstat(self._descriptor).st_size == 0:
-                self.journal.unlink(missing_ok=True)
+                self._remove_journal()
             self._release()
             raise
 
@@ -95,13 +98,17 @@ class ReportStore:
     def finish(self, rows: Iterable[tuple[str, Recording]]) -> None:
         """Write everything to the Parquet file, in the order of the table's `rows`, and remove the journal.
 
+        Without new reports, too: the table may have moved a person to another split, or changed a group or the order.
+
         Raises:
             ReportError: the file cannot be written. The journal is kept.
         """
         self._commit()
-        if self._unsaved or not self.output.exists():
-            self._write_parquet(self._in_order(rows))
-        self.journal.unlink(missing_ok=True)
+        ordered = self._in_order(rows)
+        if self._unsaved or ordered != self._saved:
+            self._write_parquet(ordered)
+            self._saved = ordered
+        self._remove_journal()
         self._unsaved = 0
 
     def __enter__(self) -> ReportStore:
@@ -111,8 +118,8 @@ class ReportStore:
         try:
             if not isinstance(error, ReportError):
                 self._commit()
-            if not self._unsaved and self.journal.exists():
-                self.journal.unlink()
+            if not self._unsaved:
+                self._remove_journal()
         finally:
             self._release()
 
@@ -151,7 +158,7 @@ class ReportStore:
             line = str(error).splitlines()[0]
             raise ReportError(f"{self.output}: cannot be read ({line}); name another --output or remove it") from error
         self._refuse_others(self.output, (table.schema.metadata or {}).get(METADATA, b"").decode())
-        self._take(self.output, table.to_pylist())
+        self._saved = self._take(self.output, table.to_pylist())
 
     def _read_journal(self) -> None:
         """Take the whole lines of the journal; cut off what a kill left of the last."""
@@ -174,13 +181,16 @@ class ReportStore:
         except OSError as error:
             raise self._unwritable(self.journal, error) from error
 
-    def _take(self, source: Path, rows: Iterable[dict[str, Any]]) -> None:
+    def _take(self, source: Path, rows: Iterable[dict[str, Any]]) -> list[Report]:
         names = {field.name for field in fields(Report)}
+        taken = []
         for row in rows:
             if set(row) != names:
                 raise ReportError(f"{source}: holds no reports of this program; name another --output or remove it")
             report = Report(**row)
             self.reports[report.path] = report
+            taken.append(report)
+        return taken
 
     def _refuse_others(self, source: Path, header: str) -> None:
         try:
@@ -221,8 +231,7 @@ class ReportStore:
         ordered = []
         for key, row in rows:
             if report := left.pop(key, None):
-                place = {"corpus": row.corpus, "group": row.group, "split": row.split}
-                ordered.append(Report(**{**asdict(report), **place}))
+                ordered.append(replace(report, corpus=row.corpus, group=row.group, split=row.split))
         return ordered + list(left.values())
 
     def _write_parquet(self, reports: list[Report]) -> None:
@@ -244,6 +253,12 @@ class ReportStore:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
             raise self._unwritable(self.output, error) from error
+
+    def _remove_journal(self) -> None:
+        """Remove it if it is still one's own: once it is gone, another process may begin its own under that name."""
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._descriptor), self.journal.stat()):
+                self.journal.unlink()
 
     def _unwritable(self, path: Path, error: Exception) -> ReportError:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]

@@ -22,6 +22,16 @@ LONGEST = 80
 """Characters of a value of any words."""
 DENIED = {"0", "0.0", "false", "no", "n", "absent", "negative"}
 
+POSITIVE_STATUSES = {"positive asymp", "positive mild", "positive moderate"}
+OTHER_STATUSES = {
+    "healthy",
+    "no resp illness exposed",
+    "recovered full",
+    "resp illness not identified",
+    "under validation",
+}
+"""Coswara's words for people who were not found positive, of whom it does not say that a test was negative."""
+
 AREAS = {
     "AV": "aortic",
     "PV": "pulmonary",
@@ -65,6 +75,14 @@ def yes_or_no(text: str) -> str:
     if lowered in DENIED:
         return NO
     raise ValueError("yes, no or unknown")
+
+
+def covid_status(text: str) -> str | None:
+    """Read a truth, or the status of a participant of Coswara."""
+    status = _spaced(text)
+    if status in OTHER_STATUSES:
+        return None
+    return YES if status in POSITIVE_STATUSES else yes_or_no(text)
 
 
 def one_of(names: Mapping[str, str]) -> Reader:

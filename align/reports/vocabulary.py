@@ -22,7 +22,7 @@ class Fact:
 
     name: str
     columns: tuple[str, ...]
-    """Columns of the corpus table that hold it; the first that says something counts."""
+    """Columns of a corpus table, or an adapter's names, that hold it; the first that says something counts."""
     read: Reader
     subjects: tuple[str, ...] = ()
     """Phrases that name the fact. For a `polar` fact, naming it states it, unless negated."""
@@ -77,7 +77,7 @@ def _grades(scale: str) -> Phrases:
 
 
 def _murmur(phase: str, scale: str) -> tuple[Fact, ...]:
-    """The five properties of a murmur of one phase, as CirCor's columns name them."""
+    """The five properties of a murmur of one phase; CirCor's own names have a "murmur" within."""
     alternatives = {"holosystolic": ("holosystolic", "pansystolic"), "holodiastolic": ("holodiastolic", "pandiastolic")}
     timings = {name: alternatives.get(name, (name,)) for name in TIMINGS[phase]}
     properties: tuple[tuple[str, Phrases, tuple[str, ...]], ...] = (
@@ -92,7 +92,9 @@ def _murmur(phase: str, scale: str) -> tuple[Fact, ...]:
         spelt = {spelling.lower(): value for spelling, value in _spellings(phrases).items()}
         weak = _same("low", "medium", "high") if name == "pitch" else {}
         column = f"{phase}_{name}"
-        facts.append(Fact(column, (column,), values.one_of(spelt), subjects, phrases, weak, phase=phase))
+        facts.append(
+            Fact(column, (column, f"{phase}_murmur_{name}"), values.one_of(spelt), subjects, phrases, weak, phase=phase)
+        )
     return tuple(facts)
 
 
@@ -199,7 +201,7 @@ FACTS: tuple[Fact, ...] = (
     ),
     Fact(
         "pregnant",
-        ("pregnant", "pregnancy"),
+        ("pregnant", "pregnancy", "pregnancy_status"),
         values.yes_or_no,
         ("pregnant", "pregnancy"),
         polar=True,
@@ -219,7 +221,7 @@ FACTS: tuple[Fact, ...] = (
         shown=("audible at this site", "not audible at this site"),
     ),
     Fact("murmur_locations", ("murmur_locations",), values.areas_of, ("murmur locations",)),
-    Fact("most_audible", ("most_audible",), values.area),
+    Fact("most_audible", ("most_audible", "most_audible_location"), values.area),
     *_murmur("systolic", "VI"),
     *_murmur("diastolic", "IV"),
     Fact("crackles", ("crackles",), values.yes_or_no, ("crackle", "crackles", "crackling"), polar=True),
@@ -233,8 +235,8 @@ FACTS: tuple[Fact, ...] = (
     ),
     Fact(
         "covid19",
-        ("covid19", "covid_status", "covid_test_result"),
-        values.yes_or_no,
+        ("covid19", "covid", "covid_status", "covid_test_result"),
+        values.covid_status,
         ("covid 19", "covid19", "covid", "sars cov 2"),
         weakly_by={"yes": ("positive",)},
         polar=True,

@@ -69,6 +69,8 @@ async def _work(
         counts.written += 1
         counts.fallbacks += report.fallback
         advance()
+        # The template writer never waits for anything: without a pause, the event loop could not act on Ctrl-C.
+        await asyncio.sleep(0)
 
 
 async def write_one(brief: Brief, row: Recording, writer: Writer, seed: int, counts: Counts) -> Report:

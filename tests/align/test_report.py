@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,7 @@ from pyarrow import parquet
 
 from align.report import report, spread
 from align.reports.config import ReportSettings
-from tests.align.conftest import HEADER, run_report, write_table
+from tests.align.conftest import HEADER, ROOT, run_report, write_table
 
 
 def write(table: Path, name: str = "r.parquet", **changes: object) -> list[dict[str, object]]:
@@ -79,6 +83,38 @@ def test_only_what_is_new_or_changed_is_written_again(table: Path) -> None:
     assert "tricuspid" in str(after["new.wav"])
     assert "murmur" not in str(after["0.wav"])
     assert all(after[path] == text for path, text in before.items() if path != "0.wav")
+
+
+def test_person_who_moved_to_another_split_is_moved_in_the_file(table: Path) -> None:
+    before = write(table)
+    table.write_text(table.read_text().replace("0.wav,tiny,child-0,train", "0.wav,tiny,child-nil,test"))
+    settings = ReportSettings.model_validate({"recordings": table, "output": table.parent / "r.parquet"})
+    counts, kept = report(settings)
+    assert (counts.written, kept) == (0, 6)
+    after = parquet.read_table(settings.output).to_pylist()
+    assert after == [{**before[0], "group": "child-nil", "split": "test"}, *before[1:]]
+
+
+def test_interrupted_run_stops_at_once_and_is_resumed(tmp_path: Path) -> None:
+    """The template writer waits for nothing, so that an interrupt is seen only where the work pauses."""
+    count = 8000
+    table, output = write_table(tmp_path, count), tmp_path / "r.parquet"
+    journal = tmp_path / "r.parquet.journal"
+    flags = [f"--recordings={table}", f"--output={output}"]
+    command = [sys.executable, "-m", "align.report", *flags]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (journal.exists() and journal.read_bytes().count(b"\n") > 1) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    kept = journal.read_bytes().count(b"\n") - 1
+    assert 1000 <= kept < count
+    run = run_report(*flags)
+    assert run.stdout == f"reports: {output} ({count - kept} written, {kept} kept)\n"
+    assert parquet.read_table(output).num_rows == count
 
 
 def test_corpora_can_be_written_one_after_the_other(table: Path) -> None:

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from align.corpora import Recording
+from align.corpora.registry import list_corpus
+from align.reports.check import check
 from align.reports.errors import ReportError
 from align.reports.facts import Brief, brief_all, hide
+from align.reports.template import compose
 from align.reports.vocabulary import BY_NAME, DETAILS, FACTS, IMPLIED
+from tests.sounds import write_sound, write_text
 
 TABLE = Path("/corpus/recordings.csv")
 
@@ -85,6 +89,85 @@ def test_what_goes_without_saying_is_known_but_not_asked() -> None:
     assert "pregnant" in brief(row(sex="Female", pregnant="True")).asked
     single = brief(row(murmur="Present", murmur_locations="TV", most_audible="TV"))
     assert "most_audible" not in single.asked
+
+
+CIRCOR = """\
+9979 2 4000
+AV 9979_AV.hea 9979_AV.wav 9979_AV.tsv
+TV 9979_TV.hea 9979_TV.wav 9979_TV.tsv
+#Age: Child
+#Sex: Female
+#Height: 98.0
+#Weight: 15.9
+#Pregnancy status: True
+#Murmur: Present
+#Murmur locations: AV+PV
+#Most audible location: PV
+#Systolic murmur timing: Holosystolic
+#Systolic murmur shape: Diamond
+#Systolic murmur grading: III/VI
+#Systolic murmur pitch: High
+#Systolic murmur quality: Harsh
+#Diastolic murmur timing: Early-diastolic
+#Diastolic murmur shape: Decrescendo
+#Diastolic murmur grading: I/IV
+#Diastolic murmur pitch: Low
+#Diastolic murmur quality: Blowing
+#Outcome: Abnormal
+#Campaign: CC2015
+#Additional ID: nan
+"""
+
+
+def test_recordings_of_the_circor_adapter_tell_every_fact_of_the_child(tmp_path: Path) -> None:
+    folder = tmp_path / "training_data"
+    write_text(folder / "9979.txt", CIRCOR)
+    for place in ("AV", "TV"):
+        write_sound(folder / f"9979_{place}.wav")
+    rows = list_corpus("circor", tmp_path).recordings
+    aortic, tricuspid = brief_all(rows, tmp_path / "circor.csv")
+    assert aortic.key == "training_data/9979_AV.wav"
+    assert aortic.known == {
+        "modality": "heart",
+        "age": "child",
+        "sex": "female",
+        "pregnant": "yes",
+        "height_cm": "98",
+        "weight_kg": "15.9",
+        "site": "aortic",
+        "murmur": "yes",
+        "murmur_here": "yes",
+        "murmur_locations": "aortic+pulmonary",
+        "most_audible": "pulmonary",
+        "systolic_timing": "holosystolic",
+        "systolic_shape": "diamond",
+        "systolic_grading": "III/VI",
+        "systolic_pitch": "high",
+        "systolic_quality": "harsh",
+        "diastolic_timing": "early diastolic",
+        "diastolic_shape": "decrescendo",
+        "diastolic_grading": "I/IV",
+        "diastolic_pitch": "low",
+        "diastolic_quality": "blowing",
+        "outcome": "abnormal",
+    }
+    assert tricuspid.known == {**aortic.known, "site": "tricuspid", "murmur_here": "no"}
+    hidden = brief_all(rows, tmp_path / "circor.csv", hide(["murmur"]))[0].known
+    assert set(hidden) == {"modality", "age", "sex", "pregnant", "height_cm", "weight_kg", "site"}
+    assert not check(compose(aortic, 0), aortic)
+
+
+def test_label_counts_for_more_than_metadata_of_its_name() -> None:
+    assert brief(replace(row(murmur="Absent", sex="F"), labels={"murmur": "present"})).known["murmur"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("status", "value"),
+    [("positive_mild", "yes"), ("positive_asymp", "yes"), ("healthy", None), ("recovered_full", None)],
+)
+def test_status_of_coswara_is_negative_of_nobody(status: str, value: str | None) -> None:
+    told = brief(replace(row("airborne", "cough"), labels={"covid_status": status}))
+    assert told.known.get("covid19") == value
 
 
 def test_recording_without_a_cough_says_so() -> None:

@@ -152,6 +152,15 @@ def test_key_is_cut_out_of_what_a_server_says(
     assert KEY not in str(caught.value)
 
 
+def test_key_that_the_end_of_a_message_divides_is_cut_out(
+    table: Path, server: Completions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with pytest.raises(WriterError, match=r"status 402: .*\*\*\*") as caught:
+        write(table, server, "talkative")
+    assert KEY[:4] not in str(caught.value)
+
+
 def test_key_comes_from_a_file_or_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def settings(**changes: object) -> ReportSettings:
         return ReportSettings.model_validate({"recordings": tmp_path, "output": tmp_path, **changes})
@@ -184,7 +193,7 @@ def test_key_file_that_holds_none_is_named(tmp_path: Path, content: bytes | None
     assert "secret" not in str(caught.value)
 
 
-def test_killed_run_repeats_no_request_that_was_answered(tmp_path: Path, server: Completions) -> None:
+def test_killed_run_asks_for_no_finished_report_again(tmp_path: Path, server: Completions) -> None:
     table, output = write_table(tmp_path, 40), tmp_path / "reports.parquet"
     journal = tmp_path / "reports.parquet.journal"
     flags = [f"--recordings={table}", f"--output={output}", "--writer=server", "--model=unhurried", "--concurrency=2"]

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
+from align.corpora import Recording
+from align.corpora.recording import Split
 from align.reports.errors import ReportError
 from align.reports.store import Report, ReportStore
 from tests.align.conftest import ROOT
@@ -57,6 +59,47 @@ def test_stopped_run_is_resumed_and_consolidated(tmp_path: Path) -> None:
     assert [Report(**row) for row in table.to_pylist()] == [a_report(number) for number in range(6)]
     assert json.loads(table.schema.metadata[b"acula_reports"])["settings"] == SETTINGS
     assert [path.name for path in output.parent.iterdir()] == ["r.parquet"]
+
+
+def rows_of(numbers: range, group: str = "ann", split: Split = "train") -> list[tuple[str, Recording]]:
+    return [(f"{n}.wav", Recording(Path(f"{n}.wav"), "tiny", group, split, "heart", "")) for n in numbers]
+
+
+def finish(output: Path, rows: list[tuple[str, Recording]]) -> list[Report]:
+    with ReportStore(output, SETTINGS) as store:
+        store.finish(rows)
+    return [Report(**row) for row in parquet.read_table(output).to_pylist()]
+
+
+def test_person_who_moved_between_splits_is_moved_though_nothing_is_new(tmp_path: Path) -> None:
+    output = tmp_path / "r.parquet"
+    fill(output, range(3), finish=True)
+    moved = finish(output, [*rows_of(range(2)), *rows_of(range(2, 3), "bob", "test")])
+    assert [(row.group, row.split) for row in moved] == [("ann", "train"), ("ann", "train"), ("bob", "test")]
+    assert moved[:2] == [a_report(0), a_report(1)]
+    assert [row.path for row in finish(output, rows_of(range(3))[::-1])] == ["2.wav", "1.wav", "0.wav"]
+
+
+def test_file_in_which_nothing_changes_is_left_as_it_is(tmp_path: Path) -> None:
+    output = tmp_path / "r.parquet"
+    fill(output, range(3), finish=True)
+    before = output.stat()
+    finish(output, rows_of(range(3)))
+    assert (output.stat().st_ino, output.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_journal_that_the_next_process_began_is_left_to_it(tmp_path: Path) -> None:
+    output, journal = tmp_path / "r.parquet", tmp_path / "r.parquet.journal"
+    first = ReportStore(output, SETTINGS)
+    with first:
+        first.add(a_report(0), at_once=True)
+        first.finish([])
+        second = ReportStore(output, SETTINGS)
+    with second:
+        assert journal.exists()
+        second.add(a_report(1), at_once=True)
+    with ReportStore(output, SETTINGS) as third:
+        assert set(third.reports) == {"0.wav", "1.wav"}
 
 
 def test_line_that_a_kill_cut_off_is_dropped(tmp_path: Path) -> None:
@@ -170,7 +213,7 @@ with ReportStore(Path(sys.argv[1]), SETTINGS) as store:
 """
 
 
-def test_full_disk_keeps_what_was_paid_for(tmp_path: Path) -> None:
+def test_full_disk_keeps_every_finished_report(tmp_path: Path) -> None:
     """A limit on the size of files stands for a full disk: the kernel refuses to write, in the middle of a line."""
     output, journal = tmp_path / "r.parquet", tmp_path / "r.parquet.journal"
     command = [sys.executable, "-c", FULL_DISK, str(output), "2000"]
