@@ -16,7 +16,7 @@ from align.statistics import clip_scores
 from edge.analysis import Analyzer
 from edge.backends import open_backend
 from edge.bundle import Bundle, default_bundle, load_bundle
-from edge.errors import UserError
+from edge.errors import exit_status
 from edge.events import Event
 from edge.sources.file import FileSource
 from edge.track import TrackChunk
@@ -90,8 +90,9 @@ def open_bundle(path: Path | None) -> Bundle:
 
 def run(program: Callable[[], None]) -> None:
     """Run a program; a wrong input ends it with one line and status 2."""
-    try:
+
+    def main() -> int:
         program()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 0
+
+    sys.exit(exit_status(main))

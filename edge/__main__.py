@@ -8,7 +8,6 @@ fast.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -16,30 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge import __version__
-from edge.errors import UserError
+from edge.errors import EXIT_USER_ERROR, exit_status
 
 if TYPE_CHECKING:
     from edge.config import Settings
-
-EXIT_USAGE = 2
-_EXIT_READER_GONE = 141
-"""What a shell reports for a program that SIGPIPE ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status of the program."""
     started = time.monotonic()
-    try:
-        return _dispatch(list(sys.argv[1:] if arguments is None else arguments), started)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read standard output has left, as `head` does. Python must not complain of it once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _EXIT_READER_GONE
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return exit_status(lambda: _dispatch(given, started))
 
 
 def _dispatch(arguments: list[str], started: float) -> int:
@@ -53,7 +39,7 @@ def _dispatch(arguments: list[str], started: float) -> int:
         if arguments[:1] == [name]:
             return command(child, arguments[1:], started)
     parser.parse_args(arguments)
-    return EXIT_USAGE
+    return EXIT_USER_ERROR
 
 
 def _read_settings(parser: argparse.ArgumentParser, arguments: list[str]) -> tuple[argparse.Namespace, Settings | None]:

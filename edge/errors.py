@@ -1,8 +1,19 @@
 """Errors that a user can act on.
 
 Each carries one line that names what is wrong, where, and what to do; the programs print it on standard error and end
-with exit status 2. Anything else that escapes is a defect and keeps its traceback.
+with exit status 2 (`exit_status`). Anything else that escapes is a defect and keeps its traceback.
 """
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+EXIT_USER_ERROR = 2
+
+EXIT_READER_GONE = 141
+"""What a shell reports for a program that SIGPIPE ended."""
 
 
 class UserError(Exception):
@@ -23,3 +34,18 @@ class ConfigError(UserError, ValueError):
 
 class OutboxError(UserError, OSError):
     """An outbox that cannot be opened or written."""
+
+
+def exit_status(program: Callable[[], int]) -> int:
+    """Run a program and return its exit status: its own, 2 for a mistake of the user, 130 for Ctrl-C."""
+    try:
+        return program()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read standard output has left, as `head` does. Python must not complain of it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_READER_GONE

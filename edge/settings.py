@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
@@ -27,9 +26,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from edge.errors import ConfigError, UserError
-
-EXIT_USER_ERROR = 2
+from edge.errors import ConfigError, exit_status
 
 
 class ProgramSettings(BaseSettings):
@@ -212,10 +209,11 @@ def to_toml(settings: ProgramSettings) -> str:
 def run_program(settings_class: type[S], run: Callable[[S], int], *, prog: str, description: str) -> int:
     """Read a program's settings from its command line, run it, and return its exit status.
 
-    A mistake of the user gives one line on standard error and status 2.
+    As `edge.errors.exit_status` says: a mistake of the user gives one line on standard error and status 2.
     """
-    parser = Parser(prog=prog, description=description)
-    try:
+
+    def program() -> int:
+        parser = Parser(prog=prog, description=description)
         reader = SettingsReader(parser, settings_class)
         arguments = parser.parse_args()
         settings = reader.read(arguments)
@@ -223,11 +221,8 @@ def run_program(settings_class: type[S], run: Callable[[S], int], *, prog: str, 
             print(to_toml(settings), end="")
             return 0
         return run(settings)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        return 130
+
+    return exit_status(program)
 
 
 def _is_section(field: FieldInfo) -> bool:

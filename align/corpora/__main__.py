@@ -8,7 +8,6 @@ file, so this is a plain command line.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +16,8 @@ from align.corpora.inspection import BAD_SHARE, describe, hear_all
 from align.corpora.recording import CorpusError
 from align.corpora.registry import ADAPTERS, list_corpus
 from align.corpora.splits import refuse_leaks
-from edge.errors import UserError
-from edge.settings import EXIT_USER_ERROR, Parser
-
-EXIT_READER_GONE = 141
-"""What a shell reports for a program that SIGPIPE ended."""
+from edge.errors import exit_status
+from edge.settings import Parser
 
 
 def look(name: str, root: Path) -> None:
@@ -57,19 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="DIR",
         help="folder into which it was unpacked (table: or a CSV)",
     )
-    try:
+
+    def program() -> int:
         parsed = parser.parse_args(arguments)
         look(parsed.name, parsed.root)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # Whoever read standard output has left, as `head` does. Python must not complain of it once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_READER_GONE
-    return 0
+        return 0
+
+    return exit_status(program)
 
 
 if __name__ == "__main__":
