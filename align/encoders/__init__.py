@@ -1,0 +1,32 @@
+"""Audio encoders behind one protocol, by name of their family."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from align.encoders.base import Encoded, Encoder, EncoderSpec
+from align.encoders.errors import EncoderError
+
+__all__ = ["FAMILIES", "Encoded", "Encoder", "EncoderError", "EncoderSpec", "build_encoder"]
+
+FAMILIES = {
+    "opera-ct": "align.encoders.opera_ct",
+    "opera-ce": "align.encoders.opera_ce",
+    "opera-gt": "align.encoders.opera_gt",
+    "transformers": "align.encoders.pretrained",
+    "scratch-conv": "align.encoders.scratch_conv",
+    "scratch-vit": "align.encoders.scratch_vit",
+}
+"""Family to the module that builds it; imported when it is asked for, since each pulls in a library of its own."""
+
+
+def build_encoder(spec: EncoderSpec) -> Encoder:
+    """Build an encoder and load its published weights, if it names any.
+
+    Raises:
+        EncoderError: no such family, or a checkpoint that is missing, unreadable or of another architecture.
+    """
+    if spec.name not in FAMILIES:
+        raise EncoderError(f"no encoder {spec.name}; there are {', '.join(FAMILIES)}")
+    encoder: Encoder = import_module(FAMILIES[spec.name]).build(spec)
+    return encoder
