@@ -19,6 +19,9 @@ class TrainSettings(ProgramSettings):
     output: Path = Field(description="folder for checkpoints, metrics and plots; a run found there is resumed")
     labels: tuple[str, ...] = Field(("cough", "breath", "speech"), description="events to detect; all others are none")
     exclude_corpora: tuple[str, ...] = Field((), description="corpora to leave out of training and validation")
+    marks_from: Path | None = Field(
+        None, description="checkpoint of an earlier training that marks the events of recordings without times"
+    )
     seed: int = Field(0, ge=0, description="seed of the net, the scenes and the validation split")
     validation_share: float = Field(0.12, gt=0, lt=0.5, description="share of the training groups held out")
     width: int = Field(32, ge=16, multiple_of=16, description="channels of the first residual stage")

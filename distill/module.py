@@ -71,6 +71,7 @@ class StudentTask(lightning.LightningModule):
         self.learning_rate = learning_rate
         self.front_end = FrontEnd(**front_end)
         self.window_samples = round(window_s * self.front_end.sample_rate_hz)
+        self.step_samples = self.front_end.hop_samples * FRAMES_PER_STEP
         self.log_mel = LogMel(self.front_end)
         self.mask_bands = FrequencyMasking(12)
         # Convolutions train a fifth faster in this order of memory; the values are the same.
@@ -99,7 +100,7 @@ class StudentTask(lightning.LightningModule):
     def evaluate(self) -> dict[str, float]:
         """AUROC of each label over clips, AP of the steps in marked clips, and their mean as `score`."""
         tracks = [self.track(clip.samples) for clip in self.validation_clips]
-        steps_per_s = self.front_end.sample_rate_hz / (self.front_end.hop_samples * FRAMES_PER_STEP)
+        steps_per_s = self.front_end.sample_rate_hz / self.step_samples
         scores = np.stack([clip_scores(track, steps_per_s) for track in tracks])
         figures: dict[str, float] = {}
         for column, label in enumerate(self.labels):
@@ -128,16 +129,19 @@ class StudentTask(lightning.LightningModule):
             for label in truth
         }
 
-    @torch.inference_mode()
     def track(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scores (steps, labels) of a whole clip from windows side by side; the last one is padded with silence."""
         windows = -(-len(samples) // self.window_samples)
         padded = np.zeros((windows, self.window_samples), dtype=np.float32)
         padded.reshape(-1)[: len(samples)] = samples
-        _, step_logits, window_logits = self.student(self._features(torch.from_numpy(padded).to(self.device)))
-        steps = -(-len(samples) // (self.front_end.hop_samples * FRAMES_PER_STEP))
-        scores = joint_scores(step_logits, window_logits).reshape(-1, len(self.labels))[:steps]
-        return np.asarray(scores.float().cpu().numpy())
+        steps = -(-len(samples) // self.step_samples)
+        return self.scores(torch.from_numpy(padded)).reshape(-1, len(self.labels))[:steps]
+
+    @torch.inference_mode()
+    def scores(self, waveform: Tensor) -> NDArray[np.float32]:
+        """Scores (windows, steps, labels) of windows (windows, window_samples)."""
+        _, step_logits, window_logits = self.student(self._features(waveform.to(self.device)))
+        return np.asarray(joint_scores(step_logits, window_logits).float().cpu().numpy())
 
     def _features(self, waveform: Tensor) -> Tensor:
         """Log-mel in float32 whatever the net is trained in, as it is on the device."""

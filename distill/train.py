@@ -33,6 +33,7 @@ from distill import data, scenes, targets
 from distill.config import TrainSettings
 from distill.data import SceneMaker, load_clips
 from distill.figures import plot_learning_curves
+from distill.marking import mark, open_marker
 from distill.module import StudentTask
 from distill.pool import ScenePool, compose, one_thread
 from distill.student import StudentShape
@@ -95,6 +96,13 @@ def train(settings: TrainSettings) -> Path:
         shutil.rmtree(output / "scenes", ignore_errors=True)
         return last
     front_end = FrontEnd()
+    held_out: dict[str, Any] = {
+        "seed": settings.seed,
+        "validation_share": settings.validation_share,
+        "exclude_corpora": list(settings.exclude_corpora),
+    }
+    if settings.marks_from:
+        rows = mark(rows, open_marker(settings.marks_from, held_out, settings.labels))
     clips = {
         split: load_clips([row for row in rows if row.split == split], front_end.sample_rate_hz, settings.labels)
         for split in ("train", "validation")
@@ -118,12 +126,7 @@ def train(settings: TrainSettings) -> Path:
         front_end=front_end.model_dump(),
         learning_rate=settings.learning_rate,
         window_s=settings.window_s,
-        data={
-            "seed": settings.seed,
-            "validation_share": settings.validation_share,
-            "exclude_corpora": list(settings.exclude_corpora),
-            "corpora": _corpora(rows),
-        },
+        data=held_out | {"corpora": _corpora(rows)},
     )
     task.validation_clips = clips["validation"]
     # The last weights ship, not those of the epoch with the best figures: they are an average at a learning rate that
