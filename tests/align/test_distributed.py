@@ -1,0 +1,31 @@
+"""Two real processes with DistributedDataParallel against one that has the whole batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from align.distributed import gather
+from tests.ranks import BATCH, OBJECTIVES, Results, results, results_of_ranks
+
+
+@pytest.fixture(scope="module")
+def alone() -> Results:
+    return results(slice(0, BATCH), wrap=False)
+
+
+@pytest.fixture(scope="module", params=[(6, 6), (4, 8), (0, 12)], ids=str)
+def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
+    """Both processes' results, for parts of these lengths."""
+    return results_of_ranks(request.param, tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_loss_and_gradient_are_those_of_one_process(name: str, alone: Results, ranks: list[Results]) -> None:
+    for rank in ranks:
+        torch.testing.assert_close(rank[name], alone[name], atol=1e-5, rtol=1e-5)
+
+
+def test_one_process_keeps_its_features_as_they_are() -> None:
+    features = torch.randn(3, 2)
+    assert gather(features) is features
