@@ -88,17 +88,18 @@ def results(rows: slice, wrap: bool) -> Results:
     return found
 
 
-def _rank(rank: int, lengths: tuple[int, ...], folder: Path) -> None:
+def _rank(rank: int, splits: tuple[tuple[int, int], ...], folder: Path) -> None:
     torch.set_num_threads(1)
     # Without it gloo looks up the machine's name, which not every network answers.
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=len(lengths))
-    start = sum(lengths[:rank])
-    torch.save(results(slice(start, start + lengths[rank]), wrap=True), folder / f"{rank}.pt")
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    rows = [slice(0, lengths[0]) if rank == 0 else slice(lengths[0], BATCH) for lengths in splits]
+    torch.save([results(own, wrap=True) for own in rows], folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
-def results_of_ranks(lengths: tuple[int, ...], folder: Path) -> list[Results]:
-    """What every process finds that holds so many rows of each batch."""
-    torch.multiprocessing.spawn(_rank, args=(lengths, folder), nprocs=len(lengths))
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(len(lengths))]
+def results_of_two(splits: tuple[tuple[int, int], ...], folder: Path) -> tuple[list[Results], list[Results]]:
+    """What each of two processes finds, for every split of the batches between them."""
+    torch.multiprocessing.spawn(_rank, args=(splits, folder), nprocs=2)
+    first, second = (torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2))
+    return first, second

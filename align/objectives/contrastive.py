@@ -1,7 +1,7 @@
 """Contrast of recordings with reports, in which equal reports are one report.
 
-Many recordings have word for word the same report. To take another recording's equal report for a negative would push
-apart what belongs together, so that both losses are told which texts are the same.
+Many recordings have word for word the same report. Another recording's equal report is no negative, so that both losses
+are told which texts are the same.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class InfoNCE(nn.Module):
         loss = (CE(z, P) + CE(z', P)) / 2,   CE(z, P) = -mean_i sum_j P_ij log softmax_j(z_i)
 
     The target is spread evenly over equal reports, so that the loss cannot fall below the mean of log #{k: id_k =
-    id_i}. For an audio head's output against the text side in its dimensions. Reference: arXiv 2103.00020.
+    id_i}. Where equal ids have equal vectors that is the plain loss; it differs where a text side with dropout, say,
+    makes them unequal. For an audio head's output against the text side in its dimensions. Reference: arXiv 2103.00020.
     """
 
     def __init__(self) -> None:
@@ -70,8 +71,8 @@ class SigLIP(nn.Module):
 
         loss = -(1/n) sum_ij log sigmoid(y_ij (s cos(a_i, t_j) + b)),   y_ij = 1 if id_i = id_j, else -1
 
-    Unlike `InfoNCE` it asks nothing of how many reports are equal. For an audio head's output against the text side in
-    its dimensions. Reference: arXiv 2303.15343.
+    Here an equal report that is taken for a negative does push its recording away. For an audio head's output against
+    the text side in its dimensions. Reference: arXiv 2303.15343.
     """
 
     def __init__(self) -> None:

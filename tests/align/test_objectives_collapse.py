@@ -125,7 +125,7 @@ def directions_used(guarded: bool) -> float:
     sound, text = torch.randn(32, 48), torch.randn(32, 48)
     heads = nn.ModuleList([nn.Linear(48, 8), nn.Linear(48, 8)])
     optimizer = torch.optim.Adam(heads.parameters(), lr=0.01)
-    for _ in range(200):
+    for _ in range(100):
         optimizer.zero_grad()
         a, t = heads[0](sound), heads[1](text)
         loss = CKALoss()(a, t)

@@ -62,17 +62,22 @@ def test_siglip_equals_the_slow_formula(seed: int, ids: list[int]) -> None:
     assert loss.item() == pytest.approx(slow_siglip(audio, text, ids, 10, -10), rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", [InfoNCE, SigLIP])
-def test_equal_reports_do_not_push_their_recordings_apart(kind: type[nn.Module]) -> None:
-    """Two recordings that agree with the one report of both are as good as it gets."""
+def pull(loss: nn.Module, ids: list[int]) -> Tensor:
+    """How fast a step moves each recording along its report, for two of four whose reports are equal."""
     text = torch.eye(4)[[0, 0, 1, 2]]
-    audio = text.clone().requires_grad_()
-    loss = kind()(audio, text, torch.tensor([7, 7, 8, 9]))
-    taken_for_others = kind()(audio, text, torch.tensor([6, 7, 8, 9]))
-    assert loss < taken_for_others
-    loss.backward()
+    audio = (text + 0.5).requires_grad_()
+    loss(audio, text, torch.tensor(ids)).backward()
     assert audio.grad is not None
-    torch.testing.assert_close(audio.grad[0], audio.grad[1])
+    return -(audio.grad * text).sum(dim=1)
+
+
+def test_siglip_does_not_push_recordings_from_a_report_equal_to_theirs() -> None:
+    assert (pull(SigLIP(), [7, 7, 8, 9])[:2] > pull(SigLIP(), [6, 7, 8, 9])[:2]).all()
+
+
+def test_info_nce_minds_equal_reports_even_if_their_ids_differ() -> None:
+    """One softmax holds both, so that what one loses by the other comes back."""
+    torch.testing.assert_close(pull(InfoNCE(), [7, 7, 8, 9]), pull(InfoNCE(), [6, 7, 8, 9]))
 
 
 def test_info_nce_of_perfect_pairs_is_the_entropy_of_equal_reports() -> None:
