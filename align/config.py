@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
+from align.encoders.base import EncoderSpec
+from align.presets import fill_in
+from align.tasks import Task
+from align.teacher.spec import TeacherSpec
 from edge.settings import ProgramSettings
 
 
@@ -21,3 +26,67 @@ class PrepareSettings(ProgramSettings):
     output: Path = Field(description="folder for the Arrow files; a preparation found there is continued")
     sample_rate_hz: int = Field(16000, ge=1000, le=48000, description="rate to store, in Hz (stethoscopes: 4000)")
     workers: int = Field(os.cpu_count() or 1, ge=1, le=256, description="recordings decoded at the same time")
+
+
+class ObjectiveSettings(BaseModel):
+    """What audio is aligned to text by. The defaults are what proved best in `bench.circor`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["cka", "infonce", "siglip", "released", "labels", "none"] = Field(
+        "cka",
+        description="cka; infonce or siglip (contrast); released (the published code's loss, a control); labels "
+        "(supervised, a control); none (self-supervised only)",
+    )
+    debiased: bool = Field(True, description="cka: the unbiased estimate")
+    queue: int = Field(0, ge=0, description="cka: pairs of past batches that enlarge the batch")
+    text: Literal["centred", "whitened", "head"] = Field(
+        "centred", description="the text side: fixed (centred or whitened), or a head that is trained along"
+    )
+    text_size: int = Field(0, ge=0, description="whitened: dimensions to keep; head: width; 0: of the embeddings")
+    audio_head: Literal["linear", "mlp"] = Field("linear", description="from the embedding to the text's space")
+    weight: float = Field(1.0, ge=0, description="weight of the alignment")
+    pointwise: float = Field(1.0, ge=0, description="weight of the cosine to the own report, which retrieval needs")
+    variance_covariance: float = Field(0.0, ge=0, description="weight of the guard against collapse of trained heads")
+    preservation: float = Field(0.05, ge=0, description="weight of the encoder's own self-supervised loss")
+    shuffled: bool = Field(False, description="give every recording another one's report, a control")
+
+
+class AlignSettings(ProgramSettings):
+    """Align an audio encoder to the reports of its recordings."""
+
+    model_config = SettingsConfigDict(env_prefix="ACULA_ALIGN__")
+
+    preset: Literal["", "acula", "demo"] = Field(
+        "", description="settings to begin with: acula (as released) or demo (synthesised corpus)"
+    )
+    recordings: Path = Field(description="CSV of recordings, or a folder that python -m align.prepare wrote")
+    reports: Path = Field(description="Parquet file that python -m align.report wrote")
+    output: Path = Field(description="folder for checkpoints, metrics and plots; a run found there is resumed")
+    corpora: tuple[str, ...] = Field((), description="corpora to use (default: all)")
+    encoder: EncoderSpec = EncoderSpec.model_validate({"name": "scratch-conv"})
+    teacher: TeacherSpec = TeacherSpec.model_validate({})
+    teacher_cache: Path = Field(Path("runs/teacher"), description="folder for the teacher's embeddings")
+    objective: ObjectiveSettings = ObjectiveSettings.model_validate({})
+    tasks: tuple[Task, ...] = Field((), description="questions that a probe asks while training goes on and at its end")
+    seed: int = Field(0, ge=0, description="seed of weights, order, crops and validation split")
+    validation_share: float = Field(0.1, gt=0, lt=0.5, description="share of the training people held out")
+    epochs: int = Field(60, ge=1, description="times that every training recording is heard")
+    batch_size: int = Field(96, ge=4, description="pairs in a batch of one process")
+    accumulate: int = Field(1, ge=1, description="batches whose gradients are summed before a step")
+    learning_rate: float = Field(2e-3, gt=0, lt=1, description="highest learning rate of AdamW")
+    weight_decay: float = Field(0.05, ge=0, lt=1, description="of AdamW")
+    schedule: Literal["cosine", "linear"] = Field("cosine", description="how the learning rate falls after its rise")
+    warmup_steps: int = Field(40, ge=0, description="steps over which the learning rate rises")
+    averaged: bool = Field(True, description="keep a moving average of the weights, and use that")
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field("auto", description="of the arithmetic")
+    devices: int = Field(1, ge=1, description="processes on this machine, as torchrun --nproc_per_node")
+    nodes: int = Field(1, ge=1, description="machines, as torchrun --nnodes")
+    workers: int = Field(0, ge=0, description="processes that cut clips; 0: the training process does")
+    validate_epochs: int = Field(1, ge=1, description="epochs between two looks at probe and retrieval")
+    checkpoint_steps: int = Field(200, ge=1, description="steps between checkpoints within an epoch")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return fill_in(given)

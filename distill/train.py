@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from align import channel
 from align.corpora import CorpusError, Recording, hold_out, read_table
+from align.hardware import has_bfloat16
 from distill import data, scenes, targets
 from distill.config import TrainSettings
 from distill.data import SceneMaker, load_clips
@@ -53,14 +54,6 @@ def moving_average(average: Tensor, current: Tensor, updates: Tensor) -> Tensor:
     """Exponential moving average that begins short, so that early validation does not look at random weights."""
     decay = min(AVERAGE_DECAY, (1.0 + float(updates)) / (10.0 + float(updates)))
     return average * decay + current * (1.0 - decay)
-
-
-def has_bfloat16() -> bool:
-    """Whether the machine multiplies bfloat16 faster than float32, as many servers of the last years do."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def select(settings: TrainSettings) -> list[Recording]:

@@ -36,9 +36,8 @@ EQUAL_F1 = 0.002
 SWEEPS = 2
 """The second sweep moves little."""
 
-FALSE_POSITIVES_PER_HOUR = 2.0
-"""Half of the four an hour that an operator of a cough counter can live with in a noisy home: on people and sounds that
-no threshold was chosen on there are more."""
+FALSE_POSITIVES_PER_HOUR = 4.0
+"""What an operator of a cough counter can live with in a noisy home."""
 
 LEAST_SENSITIVITY = 0.5
 """Silence has no false positives either: a point that finds fewer of the events is not preferred for being quiet."""

@@ -49,6 +49,10 @@ class Encoder(nn.Module, ABC):
         A clip's features depend on that clip alone, not on the batch that it comes in.
         """
 
+    def augment(self, features: Tensor) -> Tensor:
+        """Features as training is to hear them, of the same shape, drawn from torch's generator; here unchanged."""
+        return features
+
     @abstractmethod
     def forward(self, features: Tensor) -> Encoded:
         """Embed features as `transform` gives them, or pieces of them in time where the family can."""

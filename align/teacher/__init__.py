@@ -2,6 +2,7 @@
 
 from align.teacher.embedding import embed
 from align.teacher.errors import TeacherError
+from align.teacher.reports import embed_reports
 from align.teacher.spec import TeacherSpec
 
-__all__ = ["TeacherError", "TeacherSpec", "embed"]
+__all__ = ["TeacherError", "TeacherSpec", "embed", "embed_reports"]

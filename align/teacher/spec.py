@@ -22,4 +22,7 @@ class TeacherSpec(BaseModel):
     revision: str = Field("main", min_length=1, description="branch, tag or commit on the hub; folders have none")
     layer: int = Field(-1, description="hidden state to take: 0 is what enters the first layer, -1 the last")
     pooling: Pooling = Field("mean", description="one vector a report: mean over its tokens, or its last token")
+    unit: Literal["sentence", "report"] = Field(
+        "sentence", description="what it reads at once: a sentence, whose mean is the report's vector, or the report"
+    )
     max_tokens: int = Field(512, ge=8, description="longer reports are cut, tokens")

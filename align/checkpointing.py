@@ -1,0 +1,93 @@
+"""Checkpoints that a full disk cannot spoil, and what of them the next stage opens."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from align.encoders import Encoder, EncoderError, EncoderSpec, build_encoder
+from edge.errors import UserError
+
+WEIGHTS, SPEC = "encoder.safetensors", "encoder.json"
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there: the last good one stays until the next is on disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:  # noqa: ARG002
+        """Write it whole or not at all.
+
+        Raises:
+            UserError: the disk is full or cannot be written.
+        """
+        target = Path(path)
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_bytes(target, buffer.getvalue())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it holds either all of `content` or what it held before.
+
+    Raises:
+        UserError: the disk is full or cannot be written.
+    """
+    part = path.with_suffix(".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror or error}); free some space and run the same command again: "
+            "it goes on from the last checkpoint"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def save_encoder(folder: Path, encoder: Encoder, spec: EncoderSpec) -> None:
+    """Leave an encoder for the next stage: weights and how to build it.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    part = folder / f"{WEIGHTS}.part"
+    try:
+        save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, part)
+        part.replace(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{folder / WEIGHTS}: cannot be written ({error}); free some space") from error
+    finally:
+        part.unlink(missing_ok=True)
+    write_bytes(folder / SPEC, (json.dumps(spec.model_dump(), indent=2) + "\n").encode())
+
+
+def load_encoder(folder: Path) -> Encoder:
+    """The encoder that a training left in its folder, in evaluation mode.
+
+    Raises:
+        EncoderError: there is none, or its weights are of another architecture.
+    """
+    for name in (WEIGHTS, SPEC):
+        if not (folder / name).is_file():
+            raise EncoderError(f"{folder / name}: no such file; give the output of a finished python -m align.train")
+    try:
+        spec = EncoderSpec(**json.loads((folder / SPEC).read_text(encoding="utf-8")))
+        # The published weights are not needed any more: all tensors come from the file beside.
+        encoder = build_encoder(spec if spec.name == "transformers" else spec.model_copy(update={"checkpoint": ""}))
+        encoder.load_state_dict(load_file(folder / WEIGHTS))
+    except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        raise EncoderError(f"{folder}: not an encoder of align.train ({str(error).splitlines()[0]})") from error
+    return encoder.eval()

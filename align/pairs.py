@@ -1,0 +1,93 @@
+"""Recordings paired with their reports: what a training, an evaluation and a retrieval open first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from align.clips import Clips
+from align.corpora import CorpusError, hold_out
+from align.corpora.recording import Split
+from align.corpora.splits import refuse_leaks
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Recordings of one split, each with its report."""
+
+    clips: Clips
+    reports: tuple[str, ...]
+    """(recordings,)."""
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+
+def read_reports(path: Path) -> dict[str, str]:
+    """Reports by the name of their recording, from a file that `align.report` wrote.
+
+    Raises:
+        CorpusError: no such file, no Parquet, a column is missing, or a report is empty.
+    """
+    if not path.is_file():
+        raise CorpusError(f"{path}: no such file; write it with python -m align.report")
+    try:
+        table = pq.read_table(path, columns=["path", "report"])
+    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, KeyError) as error:
+        detail = str(error).splitlines()[0]
+        raise CorpusError(f"{path}: no table with the columns path and report ({detail})") from error
+    reports = dict(zip(table["path"].to_pylist(), table["report"].to_pylist(), strict=True))
+    empty = [name for name, report in reports.items() if not report or not report.strip()]
+    if empty:
+        raise CorpusError(f"{path}: the report of {empty[0]} is empty ({len(empty)} such); write it again")
+    return reports
+
+
+def pair(
+    clips: Clips, reports: Mapping[str, str], source: Path, *, validation_share: float, seed: int
+) -> dict[Split, Pairs]:
+    """Give every recording its report, and every person a split.
+
+    Where nobody is validated on yet, a share of the training people is held out.
+
+    Args:
+        clips: recordings of all splits.
+        reports: by the recording's name.
+        source: of the reports, for messages.
+        validation_share: of the training people.
+        seed: of the draw.
+
+    Raises:
+        CorpusError: a recording has no report, or a split that is needed is empty.
+    """
+    missing = [key for key in clips.keys if key not in reports]
+    if missing:
+        raise CorpusError(
+            f"{source}: has no report of {missing[0]} ({len(missing)} of {len(clips)} recordings are without); write "
+            "them with python -m align.report from the same recordings"
+        )
+    refuse_leaks(str(source), clips.rows)
+    rows = clips.rows
+    if not any(row.split == "validation" for row in rows):
+        rows = hold_out(rows, validation_share, seed)
+    splits: dict[Split, Pairs] = {}
+    for split in ("train", "validation", "test"):
+        kept = [index for index, row in enumerate(rows) if row.split == split]
+        if kept:
+            splits[split] = Pairs(clips.keep(kept), tuple(reports[clips.keys[index]] for index in kept))
+    for needed in ("train", "validation"):
+        if needed not in splits:
+            raise CorpusError(f"{source}: no recordings to use as {needed}; more people are needed")
+    return splits
+
+
+def text_ids(reports: tuple[str, ...]) -> NDArray[np.int64]:
+    """A number for each report, the same for equal ones."""
+    _, numbers = np.unique(np.array(reports, dtype=object).astype(str), return_inverse=True)
+    return np.asarray(numbers, dtype=np.int64)

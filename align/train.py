@@ -1,0 +1,198 @@
+"""Align an audio encoder to the reports of its recordings: `python -m align.train --config configs/circor.toml`.
+
+Stops and resumes, in the middle of an epoch too: run the same command again. Under `torchrun` several processes share
+each batch and compute the loss of the whole. Writes into the output folder `last.ckpt`, `encoder.safetensors` and
+`encoder.json` (what the next stage opens), `metrics.csv`, `metrics.json`, `training.png`, `settings.toml`, and
+TensorBoard's log.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+import warnings
+from collections import defaultdict
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from align.checkpointing import save_encoder
+from align.clips import open_clips
+from align.config import AlignSettings
+from align.corpora.recording import Split
+from align.encoders import build_encoder
+from align.figures import plot_training
+from align.loop import AlignmentData, make_trainer
+from align.module import AlignmentTask
+from align.pairs import Pairs, pair, read_reports, text_ids
+from align.presets import NEEDS
+from align.report import report
+from align.reports.config import ReportSettings
+from align.shards import write_whole
+from align.synthetic import write_corpus
+from align.teacher import embed_reports
+from align.validation import Judged, judge
+from edge.errors import UserError
+from edge.settings import run_program, to_toml
+
+DEMO_PEOPLE = 400
+
+LASTING_EXCEPT = (
+    "output ",
+    "validate_epochs ",
+    "workers ",
+    "devices ",
+    "nodes ",
+    "checkpoint_steps ",
+    "teacher_cache ",
+)
+"""Settings that may change between the stop and the resumption of a training."""
+
+
+def train(settings: AlignSettings) -> AlignmentTask:
+    """Train, or resume, and return the task with the weights that were kept.
+
+    Raises:
+        UserError: the input is wrong, the output cannot be written or holds a training with other settings.
+        TrainingError: too many clips or gradients are not finite.
+    """
+    output, last = settings.output, settings.output / "last.ckpt"
+    rank = int(os.environ.get("RANK", "0"))
+    if rank == 0:
+        claim(output, to_toml(settings))
+    lightning.seed_everything(settings.seed, verbose=False)
+    splits, texts = open_pairs(settings)
+    encoder = build_encoder(settings.encoder)
+    pairs = splits["train"]
+    task = AlignmentTask(
+        encoder=settings.encoder.model_dump(),
+        objective=settings.objective.model_dump(),
+        optimisation=settings.model_dump(include={"learning_rate", "weight_decay", "schedule", "warmup_steps"}),
+        text_size=texts["train"].shape[1],
+        tasks=len(settings.tasks),
+        seed=settings.seed,
+        data=settings.model_dump(mode="json", include={"corpora", "teacher", "validation_share", "tasks"}),
+    )
+    answers = np.array([[question.answer(row) for question in settings.tasks] for row in pairs.clips.rows])
+    order = np.arange(len(pairs))
+    if settings.objective.shuffled:
+        order = np.random.default_rng(settings.seed).permutation(order)
+    task.attach(
+        torch.from_numpy(texts["train"][order]),
+        torch.from_numpy(text_ids(pairs.reports)[order]),
+        torch.from_numpy(answers.reshape(len(pairs), len(settings.tasks)).astype(np.float32)),
+    )
+    train_people, held_out = Judged(pairs, texts["train"]), Judged(splits["validation"], texts["validation"])
+    task.judge = lambda: judge(task, train_people, held_out, settings.tasks)
+    trainer = make_trainer(settings, len(pairs))
+    trainer.fit(
+        task,
+        datamodule=AlignmentData(pairs, encoder.clip_samples, settings, batches_done(last)),
+        ckpt_path=last if last.is_file() else None,
+        weights_only=True,
+    )
+    if rank == 0:
+        save_encoder(output, task.encoder, settings.encoder)
+        write_figures(output, trainer)
+    return task
+
+
+def open_pairs(settings: AlignSettings) -> tuple[dict[Split, Pairs], dict[Split, NDArray[np.float32]]]:
+    """Recordings with their reports, and the teacher's embeddings of those, by split.
+
+    Raises:
+        UserError: recordings, reports or teacher are missing or wrong.
+    """
+    sample_rate_hz = build_encoder(settings.encoder).sample_rate_hz
+    clips = open_clips(settings.recordings, sample_rate_hz, settings.corpora)
+    for reason in clips.skipped:
+        print(f"skipped: {reason}", file=sys.stderr)
+    splits = pair(
+        clips,
+        read_reports(settings.reports),
+        settings.reports,
+        validation_share=settings.validation_share,
+        seed=settings.seed,
+    )
+    return splits, {
+        name: embed_reports(pairs.reports, settings.teacher, settings.teacher_cache) for name, pairs in splits.items()
+    }
+
+
+def make_demonstration(settings: AlignSettings) -> None:
+    """Synthesise the corpus of the preset and write its reports, where they are not there yet."""
+    table = write_corpus(settings.recordings.parent, DEMO_PEOPLE, settings.seed)
+    report(ReportSettings.model_validate({"recordings": table, "output": settings.reports, "seed": settings.seed}))
+
+
+def batches_done(checkpoint: Path) -> int:
+    """How many batches a checkpoint has behind it; 0 where there is none."""
+    return int(torch.load(checkpoint, weights_only=True)["batches_done"]) if checkpoint.is_file() else 0
+
+
+def claim(output: Path, settings: str) -> None:
+    """Make the output folder, or find in it a training with the same settings.
+
+    Raises:
+        UserError: it cannot be written, or holds a training with others.
+    """
+    path = output / "settings.toml"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if (output / "last.ckpt").is_file() and path.is_file():
+            before, now = (
+                {line for line in text.splitlines() if not line.startswith(LASTING_EXCEPT)}
+                for text in (path.read_text(encoding="utf-8"), settings)
+            )
+            if before != now:
+                changed = ", ".join(sorted({line.partition(" ")[0] for line in before ^ now}))
+                raise UserError(f"{output} holds a training with another {changed}; name another --output or remove it")
+        write_whole(path, settings)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror}); name another --output") from error
+
+
+def write_figures(output: Path, trainer: lightning.Trainer) -> None:
+    """Join the logs of every start into one row a step, draw them, and keep the last figures."""
+    steps: dict[int, dict[str, str]] = defaultdict(dict)
+    logs = sorted((output / "log").glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name[8:]))
+    for log in logs:
+        with log.open(newline="") as stream:
+            for row in csv.DictReader(stream):
+                steps[int(row["step"])] |= {name: value for name, value in row.items() if value}
+    names = sorted({name for row in steps.values() for name in row} - {"epoch", "step"})
+    with (output / "metrics.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, ["step", *names], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows({**row, "step": step} for step, row in sorted(steps.items()))
+    plot_training(output / "metrics.csv", output / "training.png")
+    figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("validation/")}
+    write_whole(output / "metrics.json", json.dumps(figures, indent=2) + "\n")
+
+
+def main() -> int:
+    """Run the program and return its exit status."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    torch.set_float32_matmul_precision("high")
+    if len(sys.argv) == 1:
+        print(NEEDS, file=sys.stderr)
+        return 2
+
+    def run(settings: AlignSettings) -> int:
+        if settings.preset == "demo":
+            make_demonstration(settings)
+        task = train(settings)
+        if task.global_rank == 0:
+            print(f"encoder: {settings.output}\nnext: python -m align.evaluate --encoder {settings.output}")
+        return 0
+
+    return run_program(AlignSettings, run, prog="python -m align.train", description=__doc__ or "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
