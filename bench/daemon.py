@@ -160,7 +160,7 @@ def _table(options: argparse.Namespace, short: Run, long: Run, live: Run) -> str
         ("as fast as it can", fast, max(short.peak_mb, long.peak_mb), (short.ready_s + long.ready_s) / 2.0),
         ("in real time", live.settled_share, live.peak_mb, live.ready_s),
     ]
-    head = f"{_processor()}, {os.cpu_count()} cores, of which core {options.core} was used"
+    head = f"{processor()}, {os.cpu_count()} cores, of which core {options.core} was used"
     parts = (
         f"{long.ready['bundle']} on {long.ready['backend']}, onnxruntime {metadata.version('onnxruntime')}, one thread"
     )
@@ -171,7 +171,8 @@ def _table(options: argparse.Namespace, short: Run, long: Run, live: Run) -> str
     return "\n".join(lines)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name, as well as the system tells it."""
     names = [
         line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith(("model name", "Model"))
     ]
