@@ -12,6 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from scipy.signal import spectrogram
 
@@ -75,10 +76,12 @@ def draw_sheet(
 
 def wrap(text: str) -> list[str]:
     """Lines of a report."""
-    return textwrap.wrap(" ".join(text.split()), LETTERS, max_lines=MOST_LINES, placeholder=" [...]")
+    return textwrap.wrap(
+        " ".join(text.split()), LETTERS, max_lines=MOST_LINES, placeholder=" [...]", break_on_hyphens=False
+    )
 
 
-def _draw_spectrogram(axis: pyplot.Axes, samples: NDArray[np.float32], sample_rate_hz: int) -> None:
+def _draw_spectrogram(axis: Axes, samples: NDArray[np.float32], sample_rate_hz: int) -> None:
     window = min(len(samples), round(WINDOW_S * sample_rate_hz))
     _, _, power = spectrogram(samples, sample_rate_hz, nperseg=window, noverlap=window * 3 // 4)
     level = 10 * np.log10(power / max(float(power.max()), 1e-20) + 1e-10)

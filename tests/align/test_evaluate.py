@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from align.aligned_config import EvaluateSettings
 from align.baseline import log_mel_statistics
 from align.clips import Clips
 from align.corpora import Recording
-from align.evaluate import evaluate, main
+from align.evaluate import main
 from align.train import train
 from tests.aligning import Aligned, refused, run_main, settings_of
 
@@ -67,11 +66,6 @@ def test_tasks_of_a_config_replace_those_of_the_training(
     given = ("--config", config, "--aligned", copy, "--recordings", aligned.recordings)
     assert run_main(main, monkeypatch, *given) == 0
     assert list(json.loads((copy / "evaluation.json").read_text())["tasks"]) == ["girl"]
-
-
-def test_same_folder_gives_the_same_figures(aligned: Aligned) -> None:
-    settings = EvaluateSettings.model_validate({"aligned": aligned.folder, "recordings": aligned.recordings})
-    assert evaluate(settings) == evaluate(settings)
 
 
 @pytest.mark.parametrize(("kept", "lacking"), [("Present", "no"), ("Absent", "yes")])

@@ -133,7 +133,7 @@ def test_wrong_questions_are_each_told_in_one_line(
         (flags(aligned, query=good, reports=columns), "columns.parquet: no table with the columns path and report"),
         (flags(aligned, query=good, reports=tmp_path / "none.parquet"), "none.parquet: no such file"),
         (flags(aligned, query=good, aligned=tmp_path), "last.ckpt: no such file"),
-        (flags(aligned, query=good, top="0"), "top = '0': must be from 1 to 1000"),
+        (flags(aligned, query=good, top="0"), "must be a whole number from 1 to 1000"),
         (flags(aligned), "nothing to ask"),
         (flags(aligned, recordings=aligned.recordings, sheet=tmp_path / "s.png"), "--sheet shows one recording"),
         (flags(aligned, query=good, sheet=tmp_path / "none" / "s.png"), "s.png: cannot be written"),
@@ -174,5 +174,5 @@ def test_altered_checkpoint_is_refused(aligned: Aligned, tmp_path: Path) -> None
     shutil.copy(aligned.folder / CHECKPOINT, cut)
     with (cut / CHECKPOINT).open("r+b") as stream:
         stream.truncate(5000)
-    with pytest.raises(AlignedError, match=r"no checkpoint, or damaged"):
+    with pytest.raises(AlignedError, match=r"no checkpoint, or a damaged one"):
         load_task(cut)
