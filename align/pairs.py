@@ -66,12 +66,7 @@ def pair(
     Raises:
         CorpusError: a recording has no report, or a split that is needed is empty.
     """
-    missing = [key for key in clips.keys if key not in reports]
-    if missing:
-        raise CorpusError(
-            f"{source}: has no report of {missing[0]} ({len(missing)} of {len(clips)} recordings are without); write "
-            "them with python -m align.report from the same recordings"
-        )
+    own = reports_of(clips, reports, source)
     refuse_leaks(str(source), clips.rows)
     rows = clips.rows
     if not any(row.split == "validation" for row in rows):
@@ -80,11 +75,26 @@ def pair(
     for split in ("train", "validation", "test"):
         kept = [index for index, row in enumerate(rows) if row.split == split]
         if kept:
-            splits[split] = Pairs(clips.keep(kept), tuple(reports[clips.keys[index]] for index in kept))
+            splits[split] = Pairs(clips.keep(kept), tuple(own[index] for index in kept))
     for needed in ("train", "validation"):
         if needed not in splits:
             raise CorpusError(f"{source}: no recordings to use as {needed}; more people are needed")
     return splits
+
+
+def reports_of(clips: Clips, reports: Mapping[str, str], source: Path) -> tuple[str, ...]:
+    """(recordings,): the report of each recording, by its name; `source` of the reports is for messages.
+
+    Raises:
+        CorpusError: a recording has none.
+    """
+    missing = [key for key in clips.keys if key not in reports]
+    if missing:
+        raise CorpusError(
+            f"{source}: has no report of {missing[0]} ({len(missing)} of {len(clips)} recordings are without); write "
+            "them with python -m align.report from the same recordings"
+        )
+    return tuple(reports[key] for key in clips.keys)
 
 
 def text_ids(reports: tuple[str, ...]) -> NDArray[np.int64]:

@@ -96,9 +96,12 @@ def train(settings: AlignSettings) -> AlignmentTask:
         ckpt_path=last if last.is_file() else None,
         weights_only=True,
     )
-    if rank == 0:
-        save_encoder(output, task.encoder, settings.encoder)
-        write_figures(output, trainer)
+    if task.batches_done:
+        if rank == 0:
+            save_encoder(output, task.encoder, settings.encoder)
+            write_figures(output, trainer)
+        # What is kept on the way may be older than the end. Last, so that a stop before it does this part again.
+        trainer.save_checkpoint(last, weights_only=False)
     return task
 
 
@@ -188,7 +191,10 @@ def main() -> int:
             make_demonstration(settings)
         task = train(settings)
         if task.global_rank == 0:
-            print(f"encoder: {settings.output}\nnext: python -m align.evaluate --encoder {settings.output}")
+            print(
+                f"encoder: {settings.output}\nnext: python -m align.evaluate --aligned {settings.output} "
+                f"--recordings {settings.recordings}"
+            )
         return 0
 
     return run_program(AlignSettings, run, prog="python -m align.train", description=__doc__ or "")

@@ -41,11 +41,16 @@ def judge(task: AlignmentTask, train: Judged, held_out: Judged, tasks: Sequence[
         if asked.answers.all() or not asked.answers.any():
             continue
         figures[f"auroc_{question.name}"] = auroc(asked.answers, probe_scores(fitted, asked))
-    if "pointwise" in task.alignment.terms or task.objective.name in ("infonce", "siglip"):
+    if can_compare(task):
         found = recall(*compare(task, embeddings, held_out))
         figures |= {f"recall_at_{cut}": share for cut, share in found.at.items()}
         figures["median_rank"] = found.median_rank
     return figures
+
+
+def can_compare(task: AlignmentTask) -> bool:
+    """Whether the training put recordings where their reports lie, which retrieval needs."""
+    return "pointwise" in task.alignment.terms or task.objective.name in ("infonce", "siglip")
 
 
 @torch.inference_mode()

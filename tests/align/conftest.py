@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.aligning import Aligned, corpus_of, settings_of
 from tests.completions import Completions
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Completions]:
     """A server of the protocol of OpenAI in a process of its own."""
     with Completions(tmp_path_factory.mktemp("completions")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def aligned(tmp_path_factory: pytest.TempPathFactory) -> Aligned:
+    """A training of three epochs on a synthesised corpus of sixty people; tests leave it as it is."""
+    from align.train import train
+
+    place = corpus_of(tmp_path_factory.mktemp("aligned"))
+    train(settings_of(place))
+    return place
 
 
 @pytest.fixture(scope="session")
