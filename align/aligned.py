@@ -105,7 +105,8 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     given = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if not isinstance(given, dict) or "state_dict" not in checkpoint or ARGUMENTS - given.keys():
         raise AlignedError(f"{path}: not a checkpoint of align.train; give the output of python -m align.train")
-    return checkpoint
+    found: dict[str, Any] = checkpoint
+    return found
 
 
 def _not_ours(folder: Path, detail: str) -> AlignedError:

@@ -95,7 +95,7 @@ def make_trainer(settings: AlignSettings, recordings: int) -> lightning.Trainer:
         accelerator="gpu" if gpu else "cpu",
         devices=settings.devices,
         num_nodes=settings.nodes,
-        strategy="ddp" if world > 1 else "auto",
+        strategy="ddp_find_unused_parameters_true" if world > 1 else "auto",
         precision=automatic if settings.precision == "auto" else settings.precision,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=1.0,

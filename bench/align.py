@@ -210,7 +210,8 @@ def describe(settings: AlignSettings, encoder: Encoder, width: int, steps: int) 
     return (
         f"{cores}, {card}, torch {torch.__version__}, Python {platform.python_version()}\n"
         f"{settings.encoder.name} ({parameters / 1e6:.1f} M parameters), teacher {settings.teacher.model} "
-        f"(width {width}), {REPEATS} repeats of {steps} batches of {settings.batch_size} clips of {settings.encoder.clip_s:g} s"
+        f"(width {width}), {REPEATS} repeats of {steps} batches of {settings.batch_size} clips of "
+        f"{settings.encoder.clip_s:g} s"
     )
 
 
@@ -228,7 +229,8 @@ def use_of_card(settings: AlignSettings, steps: int) -> None:
     share = f", {rate * clip_flops / peak:.1%} of {peak / 1e12:.0f} TFLOP/s" if peak else " (card not in our table)"
     print(
         f"\nours with random embeddings of {MEDGEMMA_WIDTH} numbers in the teacher's place, {ours.precision}: "
-        f"{rate:.0f} clips a second\n{clip_flops / 1e9:.2f} GFLOP a clip, {rate * clip_flops / 1e12:.2f} TFLOP/s{share}\n"
+        f"{rate:.0f} clips a second\n"
+        f"{clip_flops / 1e9:.2f} GFLOP a clip, {rate * clip_flops / 1e12:.2f} TFLOP/s{share}\n"
         f"an epoch of {EPOCH_CLIPS} clips: {EPOCH_CLIPS / rate:.0f} s"
     )
 

@@ -86,7 +86,7 @@ def batches(rank: int = 0, world: int = 1) -> list[Batch]:
 
 
 class Step(nn.Module):
-    """What DistributedDataParallel wraps: the training step, without the augmentation, whose draws are a process's own."""
+    """What DistributedDataParallel wraps: the training step without augmentation, whose draws are a process's own."""
 
     def __init__(self, task: AlignmentTask) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ def losses_and_gradients(rank: int = 0, world: int = 1, **objective: Any) -> dic
     """Of both batches, summed."""
     task = make_task(**objective)
     step = Step(task)
-    model: nn.Module = DistributedDataParallel(step) if world > 1 else step
+    model: nn.Module = DistributedDataParallel(step, find_unused_parameters=True) if world > 1 else step
     found = {}
     for number, batch in enumerate(batches(rank, world)):
         loss = model(batch)

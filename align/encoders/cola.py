@@ -9,12 +9,11 @@ batch, and no length tells which crops belong together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from align.distributed import gather
 from align.encoders.seeds import uniform
 
 SHORTEST_CROP = 50
@@ -70,11 +69,6 @@ def _crop(features: Tensor, draws: Tensor, shortest: int, longest: int) -> Tenso
     return features.gather(1, index) * gain.to(features).unsqueeze(2)
 
 
-def alone(projections: Tensor) -> Tensor:
-    """What there is to compare with in one process: its own."""
-    return projections
-
-
 class Cola(nn.Module):
     """Contrast of two crops: which of all second crops is of the same clip as the first?
 
@@ -85,7 +79,7 @@ class Cola(nn.Module):
     ```
 
     with `a`, `b` the embeddings of the first and second crops, and dropout before and after G and after tanh. Source:
-    arXiv 2010.10915, section 3; the sizes and dropout are OPERA's.
+    arXiv 2010.10915, section 3; the sizes and dropout are OPERA's. The clips of all processes are compared.
 
     Example:
         >>> loss = Cola(1280)(torch.randn(8, 1280), torch.randn(8, 1280))
@@ -97,7 +91,6 @@ class Cola(nn.Module):
         *,
         projection_size: int = 512,
         dropout: float = 0.1,
-        gather: Callable[[Tensor], Tensor] = alone,
     ) -> None:
         """Make the layers.
 
@@ -105,11 +98,8 @@ class Cola(nn.Module):
             embedding_size: numbers of an embedding.
             projection_size: numbers that are compared.
             dropout: share of numbers that training leaves out.
-            gather: projections (batch, projection_size) of this process to those of all, in an order that is the same
-                for both crops; what comes back must carry their gradient.
         """
         super().__init__()
-        self.gather = gather
         self.projection = nn.Linear(embedding_size, projection_size)
         self.norm = nn.LayerNorm(projection_size)
         self.bilinear = nn.Linear(projection_size, projection_size, bias=False)
@@ -117,7 +107,7 @@ class Cola(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Scalar loss of embeddings (batch, embedding_size) of the first and the second crops."""
-        a, b = self.gather(self._project(first)), self.gather(self._project(second))
+        a, b = gather(self._project(first)), gather(self._project(second))
         similarity = self.bilinear(a) @ b.T
         return F.cross_entropy(similarity.float(), torch.arange(len(a), device=a.device))
 

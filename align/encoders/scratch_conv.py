@@ -7,7 +7,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from align.distributed import gather
 from align.encoders.base import Encoded, Encoder, EncoderSpec
 from align.encoders.cola import Cola, two_crops
 from align.encoders.errors import EncoderError
@@ -63,7 +62,7 @@ class ScratchConv(Encoder):
         self.dropout = nn.Dropout(DROPOUT)
         self.embedding = nn.Linear(2 * WIDTHS[-1], EMBEDDING_SIZE)
         self.crop_frames = round(CROP_SHARE * self.clip_samples / self.log_mel.hop)
-        self.cola = Cola(EMBEDDING_SIZE, projection_size=PROJECTION_SIZE, gather=gather)
+        self.cola = Cola(EMBEDDING_SIZE, projection_size=PROJECTION_SIZE)
 
     def transform(self, waveform: Tensor) -> Tensor:
         """Log-mel (batch, bands, frames)."""

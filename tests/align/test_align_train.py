@@ -1,0 +1,143 @@
+"""The training program: what it leaves, that it goes on after a stop, in two processes, and on wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from align.checkpointing import load_encoder
+from align.report import report
+from align.reports.config import ReportSettings
+from align.synthetic import write_corpus
+from align.train import train
+from edge.errors import UserError
+from edge.settings import to_toml
+from tests.alignments import ROOT, run, settings
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hearts")
+    table = write_corpus(folder, people=60)
+    report(ReportSettings.model_validate({"recordings": table, "output": folder / "reports.parquet"}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("trained")
+    train(settings(corpus, output))
+    return output
+
+
+def flags(corpus: Path, output: Path, *more: str) -> list[str]:
+    """The settings as a file, so that the program reads all of them."""
+    file = output.parent / f"{output.name}.toml"
+    file.write_text(to_toml(settings(corpus, output)))
+    return [f"--config={file}", *more]
+
+
+def test_training_leaves_all_that_the_next_stage_and_a_reader_need(trained: Path) -> None:
+    assert load_encoder(trained).embedding_size == 256
+    assert (trained / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert list((trained / "tensorboard").rglob("events.*"))
+    figures = json.loads((trained / "metrics.json").read_text())
+    assert {"validation/auroc_murmur", "validation/recall_at_1", "validation/median_rank"} <= figures.keys()
+    assert 0 <= figures["validation/auroc_murmur"] <= 1
+    assert 'name = "scratch-conv"' in (trained / "settings.toml").read_text()
+    kept = torch.load(trained / "last.ckpt", weights_only=True)["state_dict"]
+    weights = load_file(trained / "encoder.safetensors")
+    assert all(torch.equal(value, kept[f"encoder.{name}"]) for name, value in weights.items())
+
+
+def test_killed_training_goes_on_to_the_same_losses_and_weights(corpus: Path, trained: Path, tmp_path: Path) -> None:
+    output = tmp_path / "stopped"
+    command = [sys.executable, "-m", "align.train", *flags(corpus, output)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 200
+    while not (output / "last.ckpt").is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = torch.load(output / "last.ckpt", weights_only=True)["batches_done"]
+    finished = run(*flags(corpus, output))
+    assert finished.returncode == 0, finished.stderr
+    assert 0 < done < torch.load(output / "last.ckpt", weights_only=True)["batches_done"]
+    straight = tmp_path / "straight"
+    assert run(*flags(corpus, straight)).returncode == 0
+    one, other = (load_file(folder / "encoder.safetensors") for folder in (output, straight))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_two_processes_under_torchrun_leave_one_encoder(corpus: Path, tmp_path: Path) -> None:
+    output = tmp_path / "both"
+    torchrun = (
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node=2",
+        "--rdzv-backend=c10d",
+        "--rdzv-endpoint=127.0.0.1:0",
+    )
+    torchrun = (*torchrun, "--local-addr=127.0.0.1", "-m")
+    finished = run(*flags(corpus, output, "--devices=2", "--batch_size=8", "--epochs=1"), launcher=torchrun)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    assert finished.stdout.count("encoder: ") == 1
+    assert load_encoder(output).embedding_size == 256
+
+
+def test_training_is_not_resumed_under_other_settings(corpus: Path, trained: Path) -> None:
+    with pytest.raises(UserError, match="a training with another batch_size"):
+        train(settings(corpus, trained, batch_size=12))
+
+
+def test_full_disk_keeps_the_last_good_checkpoint(corpus: Path, tmp_path: Path) -> None:
+    output = tmp_path / "full"
+    command = [sys.executable, "-m", "align.train", *flags(corpus, output)]
+
+    def little_room() -> None:
+        """Enough for logs and settings, too little for a checkpoint."""
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+
+    output.mkdir()
+    finished = subprocess.run(command, cwd=ROOT, preexec_fn=little_room, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2
+    assert finished.stderr.splitlines()[-1].startswith(
+        f"error: {output / 'last.ckpt'}: cannot be written (File too large)"
+    )
+    assert not (output / "last.ckpt").exists()
+    assert not list(output.glob("*.part"))
+    assert run(*flags(corpus, output)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--recordings=gone.csv"], "gone.csv: no such file"),
+        (["--preset=", "--reports=gone.parquet"], "gone.parquet: no such file"),
+        (["--corpora=circor"], "no corpus circor"),
+        (["--batch_size=4000"], "do not fill a batch of 4000"),
+        (["--encoder.name=opera"], "no encoder opera; there are opera-ct"),
+        (["--encoder.checkpoint=a.ckpt"], "scratch-conv has no published weights"),
+        (["--teacher.model=/gone"], "/gone"),
+        (["--objective.text=head"], "set it to 0 with objective.text = head"),
+    ],
+)
+def test_wrong_input_gives_one_line_and_status_2(corpus: Path, tmp_path: Path, change: list[str], message: str) -> None:
+    finished = run(*flags(corpus, tmp_path / "out", *change))
+    assert finished.returncode == 2
+    assert "Traceback" not in finished.stderr
+    assert message in finished.stderr.splitlines()[-1]
