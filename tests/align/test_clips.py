@@ -88,12 +88,12 @@ def test_more_than_one_bad_file_in_a_hundred_is_refused_naming_the_first(tmp_pat
 
 def test_folder_prepared_at_another_rate_is_refused(tmp_path: Path) -> None:
     prepare(settings(corpus(tmp_path / "in"), tmp_path / "out"))
-    with pytest.raises(CorpusError, match="prepared at 16000 Hz, the encoder hears 4000 Hz; .* --sample_rate_hz 4000"):
+    with pytest.raises(CorpusError, match=r"prepared at 16000 Hz, the encoder hears 4000 Hz; .* --sample_rate_hz 4000"):
         open_clips(tmp_path / "out", 4000)
 
 
 def test_folder_that_no_preparation_finished_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="holds no finished preparation; run python -m align.prepare"):
+    with pytest.raises(CorpusError, match=r"holds no finished preparation; run python -m align.prepare"):
         open_clips(tmp_path, 4000)
 
 

@@ -69,7 +69,7 @@ def test_recordings_are_asked_one_by_one_in_their_order() -> None:
 
 def test_question_whose_answer_nobody_knows_is_one_line() -> None:
     task = Task(name="copd", column="copd", positive=("mild", "severe"))
-    with pytest.raises(CorpusError, match="^task copd: no recording has copd = mild or severe$"):
+    with pytest.raises(CorpusError, match=r"^task copd: no recording has copd = mild or severe$"):
         examples(task, ROWS, EMBEDDINGS)
 
 
