@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,9 @@ def write_bytes(path: Path, content: bytes) -> None:
             "it goes on from the last checkpoint"
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        # Where the folder is none there is nothing to remove, and the error above is the one to tell.
+        with suppress(OSError):
+            part.unlink()
 
 
 def save_encoder(folder: Path, encoder: Encoder, spec: EncoderSpec) -> None:
@@ -70,7 +73,8 @@ def save_encoder(folder: Path, encoder: Encoder, spec: EncoderSpec) -> None:
     except (OSError, SafetensorError) as error:
         raise UserError(f"{folder / WEIGHTS}: cannot be written ({error}); free some space") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
     write_bytes(folder / SPEC, (json.dumps(spec.model_dump(), indent=2) + "\n").encode())
 
 
@@ -87,7 +91,11 @@ def load_encoder(folder: Path) -> Encoder:
         spec = EncoderSpec(**json.loads((folder / SPEC).read_text(encoding="utf-8")))
         # The published weights are not needed any more: all tensors come from the file beside.
         encoder = build_encoder(spec if spec.name == "transformers" else spec.model_copy(update={"checkpoint": ""}))
-        encoder.load_state_dict(load_file(folder / WEIGHTS))
-    except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        weights = load_file(folder / WEIGHTS)
+    except (ValueError, TypeError, SafetensorError) as error:
         raise EncoderError(f"{folder}: not an encoder of align.train ({str(error).splitlines()[0]})") from error
+    try:
+        encoder.load_state_dict(weights)
+    except RuntimeError as error:
+        raise EncoderError(f"{folder / WEIGHTS}: not the weights of {spec.name} as {SPEC} describes it") from error
     return encoder.eval()

@@ -135,7 +135,9 @@ def _open_prepared(folder: Path, sample_rate_hz: int, corpora: Sequence[str]) ->
                 f"{folder}: prepared at {min(rates)} Hz, the encoder hears {sample_rate_hz} Hz; prepare it again with "
                 f"--sample_rate_hz {sample_rate_hz}"
             )
-        rows += [_recording(cells, name) for cells in split.remove_columns(["samples", "sample_rate_hz"])]
+        # Without a format the cells are Python's own: NumPy's would round the times to 32 bits.
+        plain = split.remove_columns(["samples", "sample_rate_hz"]).with_format(None)
+        rows += [_recording(cells, name) for cells in plain]
     clips = Clips(rows, [row.path.as_posix() for row in rows], _Mapped(splits), [])
     wanted = {row.path for row in _of_corpora(rows, corpora, folder)}
     return clips.keep([index for index, row in enumerate(rows) if row.path in wanted])

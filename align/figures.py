@@ -21,9 +21,11 @@ PANELS = (
 
 
 def plot_training(metrics: Path, image: Path) -> None:
-    """Draw losses, probe and retrieval of a `metrics.csv` over steps."""
+    """Draw losses, probe and retrieval of a `metrics.csv` over steps; where it has nothing to draw, no image."""
     curves = read_curves(metrics)
     panels = [(title, shown, scale) for title, kinds, scale in PANELS if (shown := _of(curves, kinds))]
+    if not panels:
+        return
     figure, axes = pyplot.subplots(1, len(panels), figsize=(5.5 * len(panels), 4), layout="constrained", squeeze=False)
     for axis, (title, shown, scale) in zip(axes[0], panels, strict=True):
         for name, points in shown.items():

@@ -77,9 +77,11 @@ class Alignment(nn.Module):
             raise ObjectiveError(
                 "objective.pointwise regresses onto a fixed text side; set it to 0 with objective.text = head"
             )
+        if settings.name == "labels" and not tasks:
+            raise ObjectiveError("objective.name = labels answers the questions of --tasks; there are none")
         size = settings.text_size or (HEAD_SIZE if trained else text_size)
         kind: Literal["centred", "whitened"] = "whitened" if settings.text == "whitened" else "centred"
-        self.geometry = TextGeometry(kind, text_size, size if kind == "whitened" else None)
+        self.geometry = TextGeometry(kind, text_size, None if trained else size)
         self.text_head: nn.Module = make_head(settings.audio_head, text_size, size) if trained else nn.Identity()
         self.audio_head = make_head(settings.audio_head, embedding_size, size)
         terms: dict[str, nn.Module] = {}

@@ -33,7 +33,7 @@ def read_reports(path: Path) -> dict[str, str]:
     """Reports by the name of their recording, from a file that `align.report` wrote.
 
     Raises:
-        CorpusError: no such file, no Parquet, a column is missing, or a report is empty.
+        CorpusError: no such file, no Parquet, a column is missing, or a report is empty or no text.
     """
     if not path.is_file():
         raise CorpusError(f"{path}: no such file; write it with python -m align.report")
@@ -43,9 +43,9 @@ def read_reports(path: Path) -> dict[str, str]:
         detail = str(error).splitlines()[0]
         raise CorpusError(f"{path}: no table with the columns path and report ({detail})") from error
     reports = dict(zip(table["path"].to_pylist(), table["report"].to_pylist(), strict=True))
-    empty = [name for name, report in reports.items() if not report or not report.strip()]
+    empty = [name for name, report in reports.items() if not isinstance(report, str) or not report.strip()]
     if empty:
-        raise CorpusError(f"{path}: the report of {empty[0]} is empty ({len(empty)} such); write it again")
+        raise CorpusError(f"{path}: the report of {empty[0]} is empty or no text ({len(empty)} such); write it again")
     return reports
 
 

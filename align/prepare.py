@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Generator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -68,7 +69,8 @@ def to_pcm(samples: NDArray[np.float32]) -> NDArray[np.int16]:
 
 
 def _store(settings: PrepareSettings, shards: Sequence[Shard], not_listed: Sequence[Skipped]) -> list[Skipped]:
-    keys = [key_of(shard, settings.root, settings.sample_rate_hz) for shard in shards]
+    root = _root(settings)
+    keys = [key_of(shard, root, settings.sample_rate_hz) for shard in shards]
     total = sum(len(shard.recordings) for shard in shards)
     skipped = list(not_listed)
     with ThreadPoolExecutor(settings.workers) as pool, tqdm(total=total, desc="prepare", unit="file") as bar:
@@ -81,7 +83,7 @@ def _store(settings: PrepareSettings, shards: Sequence[Shard], not_listed: Seque
             unseal(settings.output)
             # Closed at once where the writer stops, by Ctrl-C or a full disk: that cancels what is not yet decoded.
             with closing(_decode(shard, settings, pool, bar)) as decoded:
-                skipped += write_shard(shard, settings.output, settings.root, key, decoded, settings.sample_rate_hz)
+                skipped += write_shard(shard, settings.output, root, key, decoded, settings.sample_rate_hz)
     table = io.StringIO()
     csv.writer(table).writerows([("path", "reason"), *((row.path, row.reason) for row in skipped)])
     write_whole(settings.output / "skipped.csv", table.getvalue())
@@ -98,11 +100,16 @@ def _decode(
         try:
             return to_pcm(load(recording.path, settings.sample_rate_hz))
         except AudioError as error:
-            return Skipped(relative(recording.path, settings.root), str(error))
+            return Skipped(relative(recording.path, _root(settings)), str(error))
 
     for samples in pool.map(one, shard.recordings):
         bar.update()
         yield samples
+
+
+def _root(settings: PrepareSettings) -> Path:
+    """The folder below which paths are stored: that of a table's, too, as `align.report` names recordings."""
+    return settings.root.parent if settings.root.is_file() else settings.root
 
 
 def _divide(recordings: Sequence[Recording]) -> list[Shard]:

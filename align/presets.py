@@ -51,12 +51,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def fill_in(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with those of their preset where they name none; an unknown preset is left for the check of values."""
+    """Settings with those of their preset where they name none; what is wrong is left for the check of values."""
     name = given.get("preset", "")
     filled = dict(given)
     if name == "demo" and "output" in given:
         corpus = Path(str(given["output"])) / "corpus"
         filled = {"recordings": corpus / "recordings.csv", "reports": corpus / "reports.parquet"} | filled
     for key, value in PRESETS.get(str(name), {}).items():
-        filled[key] = {**value, **filled.get(key, {})} if isinstance(value, Mapping) else filled.get(key, value)
+        given_value = filled.get(key, {})
+        both = isinstance(value, Mapping) and isinstance(given_value, Mapping)
+        filled[key] = {**value, **given_value} if both else filled.get(key, value)
     return filled

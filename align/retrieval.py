@@ -37,7 +37,12 @@ def ranks(similarity: NDArray[np.float32], own: Sequence[int]) -> NDArray[np.flo
     Args:
         similarity: (recordings, reports), reports all different.
         own: (recordings,) the column of each recording's report.
+
+    Raises:
+        ValueError: a similarity is not finite, which would compare as if it were the nearest.
     """
+    if not np.isfinite(similarity).all():
+        raise ValueError("a similarity is not finite")
     score = similarity[np.arange(len(similarity)), list(own)][:, None]
     above = (similarity > score).sum(axis=1)
     tied = (similarity == score).sum(axis=1)
@@ -50,6 +55,9 @@ def recall(similarity: NDArray[np.float32], own: Sequence[int]) -> Recall:
     Args:
         similarity: (recordings, reports), reports all different.
         own: (recordings,) the column of each recording's report.
+
+    Raises:
+        ValueError: as `ranks`.
     """
     place = ranks(similarity, own)
     reports = similarity.shape[1]

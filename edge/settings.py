@@ -195,7 +195,7 @@ class SettingsReader(Generic[S]):
             whole = "a whole number " if node["type"] == "integer" else ""
             return f"{whole}from {node['minimum']} to {node['maximum']}"
         if "enum" in node:
-            return "one of " + ", ".join(node["enum"])
+            return "one of " + ", ".join(filter(None, node["enum"]))
         if "pattern" in node:
             return "at most 64 letters, digits, dots, dashes or underscores"
         return "given" if "minLength" in node else message.removeprefix("Input should be ")

@@ -16,6 +16,8 @@ WIDTHS = (16, 32, 64, 128)
 EMBEDDING_SIZE = 256
 DROPOUT = 0.1
 PROJECTION_SIZE = 128
+SHORTEST_CLIP_S = 0.25
+"""A few windows of the log-mel, so that a crop holds more than one moment."""
 CROP_SHARE = 0.4
 """Length of the crops that are told apart, of the clip."""
 
@@ -95,8 +97,11 @@ def build(spec: EncoderSpec) -> ScratchConv:
     """An untrained encoder; its weights come from torch's generator.
 
     Raises:
-        EncoderError: the specification names a checkpoint, and there is none for this architecture.
+        EncoderError: the specification names a checkpoint, and there is none for this architecture, or its clips are
+            too short to hear anything in.
     """
     if spec.checkpoint:
         raise EncoderError(f"{spec.checkpoint}: {spec.name} has no published weights; leave the checkpoint out")
+    if spec.clip_s < SHORTEST_CLIP_S:
+        raise EncoderError(f"encoder.clip_s = {spec.clip_s}: {spec.name} hears at least {SHORTEST_CLIP_S} seconds")
     return ScratchConv(spec)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.teacher.embedding import embed
+from align.teacher.errors import TeacherError
 from align.teacher.spec import TeacherSpec
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
@@ -32,6 +33,10 @@ def embed_reports(reports: Sequence[str], spec: TeacherSpec, cache: Path) -> NDA
     """
     if spec.unit == "report":
         return embed(reports, spec, cache)
+    # `embed` would name the place of a sentence, not of the report.
+    empty = [row for row, report in enumerate(reports) if not report.strip()]
+    if empty:
+        raise TeacherError(f"row {empty[0]}: the report is empty (the first row is 0); leave the row out")
     parts = [sentences(report) for report in reports]
     vectors = embed([sentence for part in parts for sentence in part], spec, cache)
     ends = np.cumsum([len(part) for part in parts])
@@ -39,5 +44,5 @@ def embed_reports(reports: Sequence[str], spec: TeacherSpec, cache: Path) -> NDA
 
 
 def sentences(report: str) -> list[str]:
-    """The sentences of a text; one that is empty gives itself, for `embed` to refuse."""
-    return [part for part in SENTENCE_END.split(report.strip()) if part] or [report]
+    """The sentences of a text, which must not be empty, each with its full stop."""
+    return SENTENCE_END.split(report.strip())
