@@ -102,10 +102,10 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         # torch tells what it would have needed to trust the file; a user is helped by none of that.
         raise AlignedError(f"{path}: no checkpoint, or a damaged one; train again into another --output") from error
-    given = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
-    if not isinstance(given, dict) or "state_dict" not in checkpoint or ARGUMENTS - given.keys():
+    found: dict[str, Any] = checkpoint if isinstance(checkpoint, dict) else {}
+    given = found.get("hyper_parameters")
+    if not isinstance(given, dict) or "state_dict" not in found or ARGUMENTS - given.keys():
         raise AlignedError(f"{path}: not a checkpoint of align.train; give the output of python -m align.train")
-    found: dict[str, Any] = checkpoint
     return found
 
 
