@@ -77,6 +77,8 @@ class Alignment(nn.Module):
             raise ObjectiveError(
                 "objective.pointwise regresses onto a fixed text side; set it to 0 with objective.text = head"
             )
+        if settings.name == "none" and not settings.preservation:
+            raise ObjectiveError("objective.name = none and objective.preservation = 0 leave nothing to learn")
         if settings.name == "labels" and not tasks:
             raise ObjectiveError("objective.name = labels answers the questions of --tasks; there are none")
         size = settings.text_size or (HEAD_SIZE if trained else text_size)

@@ -114,9 +114,7 @@ def make_trainer(settings: AlignSettings, recordings: int) -> lightning.Trainer:
 
 
 def moving_average(steps: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Exponential moving average over `Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-
-    AVERAGED_SHARE` of a training; short at first, so that it follows early."""
+    """Exponential moving average over `AVERAGED_SHARE` of a training of `steps`; short at first, to follow early."""
     longest = 1.0 - 1.0 / max(1.0, AVERAGED_SHARE * steps)
 
     def average(mean: Tensor, current: Tensor, updates: Tensor) -> Tensor:

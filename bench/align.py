@@ -42,7 +42,7 @@ from align.reports.config import ReportSettings
 from align.teacher import embed_reports
 from align.train import open_pairs
 from bench.daemon import processor
-from bench.published import PublishedLoop
+from bench.published import MEDGEMMA_BLOCKS, MEDGEMMA_WIDTH, PublishedLoop, medgemma_s
 from bench.reports import COLUMNS, airborne, heart, lung
 from bench.utilisation import flops_a_clip, peak_flops
 from edge.errors import exit_status
@@ -54,7 +54,6 @@ HELD_OUT = 4
 """Recordings of the other split, which must not be empty."""
 EPOCHS = 50
 """Over which the teacher's time is shared out, as many as published."""
-MEDGEMMA_WIDTH = 2560
 GPU_WORKERS = 4
 """Processes that make batches of either loop while a GPU computes, as many as published."""
 EPOCH_CLIPS = 100_000
@@ -194,11 +193,19 @@ def compare(settings: AlignSettings, steps: int) -> None:
         f"our teacher, once before: {load_s:.1f} s to load, {read_s:.1f} s for {len(pairs) + HELD_OUT} reports "
         f"({different} different); a {EPOCHS}th of the latter is in the last ratio"
     )
+    tell_parts(published, median(theirs_s) / steps, median(ours_s) / steps, settings)
+
+
+def tell_parts(published: PublishedLoop, theirs_s: float, ours_s: float, settings: AlignSettings) -> None:
+    """Print what a published batch spends its time on, and what a teacher of MedGemma's size would make of it."""
     items_s, teacher_s = published.parts()
-    batch_s = median(theirs_s) / steps
+    large_s = medgemma_s(settings.batch_size)
     print(
-        f"a published batch takes {batch_s:.3f} s; its decoding, mel and tokens alone {items_s:.3f} s"
-        f"{' in one process' if settings.workers else ''}, its teacher {teacher_s:.3f} s"
+        f"a published batch takes {theirs_s:.3f} s; its decoding, mel and tokens alone {items_s:.3f} s"
+        f"{' in one process' if settings.workers else ''}, its teacher {teacher_s:.3f} s\n"
+        f"a teacher of MedGemma-4B's size would take about {large_s:.3g} s a batch (an estimate: one of "
+        f"{MEDGEMMA_BLOCKS} blocks, with random weights); ratio then about "
+        f"{(theirs_s - teacher_s + large_s) / ours_s:.0f}"
     )
 
 
@@ -226,11 +233,13 @@ def use_of_card(settings: AlignSettings, steps: int) -> None:
     clip_flops = flops_a_clip(ours.task, settings.batch_size, torch.device("cuda"))
     rate = median(steps * settings.batch_size / ours.run() for _ in range(REPEATS))
     peak = peak_flops(torch.cuda.get_device_name())
-    share = f", {rate * clip_flops / peak:.1%} of {peak / 1e12:.0f} TFLOP/s" if peak else " (card not in our table)"
+    rate_flops = rate * clip_flops
+    share = (
+        f", {rate_flops / peak:.1%} of {peak / 1e12:.0f} TFLOP/s" if peak else " (the card's peak is not known here)"
+    )
     print(
         f"\nours with random embeddings of {MEDGEMMA_WIDTH} numbers in the teacher's place, {ours.precision}: "
-        f"{rate:.0f} clips a second\n"
-        f"{clip_flops / 1e9:.2f} GFLOP a clip, {rate * clip_flops / 1e12:.2f} TFLOP/s{share}\n"
+        f"{rate:.0f} clips a second\n{clip_flops / 1e9:.2f} GFLOP a clip, {rate_flops / 1e12:.2f} TFLOP/s{share}\n"
         f"an epoch of {EPOCH_CLIPS} clips: {EPOCH_CLIPS / rate:.0f} s"
     )
 

@@ -25,7 +25,7 @@ from scipy.signal.windows import hann
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchaudio.functional import melscale_fbanks
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, Gemma3TextConfig, Gemma3TextModel
 
 from align.encoders import Encoder
 from align.heads import HEAD_SIZE, make_head
@@ -40,6 +40,7 @@ DYNAMIC_DB = 80.0
 MAX_TOKENS = 128
 ACCUMULATE = 2
 LEARNING_RATE, WEIGHT_DECAY = 1e-5, 1e-2
+MEDGEMMA_BLOCKS, MEDGEMMA_WIDTH = 34, 2560
 
 
 class ItemMel:
@@ -173,3 +174,28 @@ class PublishedLoop:
         before = time.perf_counter()
         self.model.read(ids, mask).cpu()
         return items_s, time.perf_counter() - before
+
+
+def medgemma_s(batch: int) -> float:
+    """Seconds in which a model of MedGemma-4B's size would read a batch here: one block with random weights, times 34.
+
+    The sizes are those of the model's configuration; its vocabulary, which is only looked up in, is left out.
+    """
+    config = Gemma3TextConfig(
+        vocab_size=8,
+        hidden_size=MEDGEMMA_WIDTH,
+        intermediate_size=10240,
+        num_hidden_layers=1,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        head_dim=256,
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    block: nn.Module = Gemma3TextModel(config)
+    block.eval().to(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
+    ids = torch.zeros(batch, MAX_TOKENS, dtype=torch.long, device=device)
+    with torch.no_grad():
+        block(ids[:1])
+        before = time.perf_counter()
+        block(ids, use_cache=False).last_hidden_state.sum().item()
+    return MEDGEMMA_BLOCKS * (time.perf_counter() - before)

@@ -146,3 +146,8 @@ def test_label_loss_is_the_mean_over_tasks_of_the_mean_over_known_answers() -> N
 
 def test_label_loss_of_which_nothing_is_known_is_zero() -> None:
     assert LabelLoss(SIZE, 2)(torch.randn(4, SIZE), torch.full((4, 2), UNKNOWN)) == 0
+
+
+def test_settings_that_leave_nothing_to_learn_are_refused() -> None:
+    with pytest.raises(ObjectiveError, match="leave nothing to learn"):
+        alignment(name="none", preservation=0.0)
