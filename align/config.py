@@ -29,7 +29,7 @@ class PrepareSettings(ProgramSettings):
 
 
 class ObjectiveSettings(BaseModel):
-    """What audio is aligned to text by. The defaults are what proved best in `bench.circor`."""
+    """What audio is aligned to text by. The defaults are what proved best on training people of CirCor."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,7 +49,7 @@ class ObjectiveSettings(BaseModel):
     pointwise: float = Field(1.0, ge=0, description="weight of the cosine to the own report, which retrieval needs")
     variance_covariance: float = Field(0.0, ge=0, description="weight of the guard against collapse of trained heads")
     preservation: float = Field(0.05, ge=0, description="weight of the encoder's own self-supervised loss")
-    shuffled: bool = Field(False, description="give every recording another one's report, a control")
+    shuffled: bool = Field(False, description="permute the reports among the recordings, a control")
 
 
 class AlignSettings(ProgramSettings):
@@ -79,7 +79,7 @@ class AlignSettings(ProgramSettings):
     schedule: Literal["cosine", "linear"] = Field("cosine", description="how the learning rate falls after its rise")
     warmup_steps: int = Field(40, ge=0, description="steps over which the learning rate rises")
     averaged: bool = Field(True, description="keep a moving average of the weights, and use that")
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field("auto", description="of the arithmetic")
+    precision: Literal["auto", "32-true", "bf16-mixed"] = Field("auto", description="of the arithmetic")
     devices: int = Field(1, ge=1, description="processes on this machine, as torchrun --nproc_per_node")
     nodes: int = Field(1, ge=1, description="machines, as torchrun --nnodes")
     workers: int = Field(0, ge=0, description="processes that cut clips; 0: the training process does")

@@ -19,7 +19,7 @@ from align.hardware import has_bfloat16
 from align.pairs import Pairs
 from edge.errors import UserError
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["32-true", "bf16-mixed"]
 
 AVERAGED_SHARE = 0.05
 """The kept weights are a moving average over about this share of the training's steps."""
@@ -77,7 +77,7 @@ def make_trainer(settings: AlignSettings, recordings: int) -> lightning.Trainer:
     world = settings.devices * settings.nodes
     batches = total_batches(settings, recordings, world)
     gpu = torch.cuda.is_available()
-    automatic: Precision = "bf16-mixed" if has_bfloat16() else "16-mixed" if gpu else "32-true"
+    automatic: Precision = "bf16-mixed" if has_bfloat16() else "32-true"
     callbacks: list[Callback] = [
         ModelCheckpoint(
             settings.output,

@@ -1,7 +1,8 @@
 """The training step of an alignment, for Lightning's loop: one pass for the reports, one for the acoustics.
 
 What is random about a step is a function of (seed, step), so that a training goes on after a stop as if there had been
-none. A clip that is not finite is replaced by its neighbour and counted; so is a step whose gradient is not finite.
+none. A clip that is not finite is replaced by one that is, and counted; a step whose gradient is not finite is dropped,
+and counted.
 """
 
 from __future__ import annotations
@@ -58,8 +59,6 @@ class AlignmentTask(lightning.LightningModule):
         self.text: Tensor
         self.text_ids: Tensor
         self.answers: Tensor
-        for name in ("text", "text_ids", "answers"):
-            self.register_buffer(name, None, persistent=False)
         self.clips_seen = self.clips_bad = self.steps_bad = 0
 
     def attach(self, text: Tensor, text_ids: Tensor, answers: Tensor) -> None:
@@ -141,6 +140,16 @@ class AlignmentTask(lightning.LightningModule):
         if self.global_rank == 0:
             figures = {f"validation/{name}": value for name, value in self.judge().items()}
             self.log_dict(figures, batch_size=1, rank_zero_only=True)
+
+    def on_fit_start(self) -> None:
+        """Take the reports along to the device. They are no buffers: an average of weights would average those, too."""
+        self.text, self.text_ids, self.answers = (
+            values.to(self.device) for values in (self.text, self.text_ids, self.answers)
+        )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Know the place in the stream of batches."""
+        self.batches_done = int(checkpoint["batches_done"])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the place in the stream of batches."""

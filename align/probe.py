@@ -20,8 +20,8 @@ STRENGTHS = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 FOLDS = 5
 
 
-def fit_probe(train: Examples) -> Any:
-    """A standardised logistic regression with the penalty that is best on people left out of the training ones.
+def need_people(train: Examples) -> None:
+    """Refuse to fit a probe on too few people.
 
     Raises:
         CorpusError: there are fewer than `FOLDS` people with either answer.
@@ -30,6 +30,15 @@ def fit_probe(train: Examples) -> Any:
         people = len({group for group, is_so in zip(train.groups, train.answers, strict=True) if is_so == answer})
         if people < FOLDS:
             raise CorpusError(f"a probe needs {FOLDS} training people whose answer is {word}; there are {people}")
+
+
+def fit_probe(train: Examples) -> Any:
+    """A standardised logistic regression with the penalty that is best on people left out of the training ones.
+
+    Raises:
+        CorpusError: as `need_people`.
+    """
+    need_people(train)
     search = GridSearchCV(
         make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=2000)),
         {"logisticregression__C": STRENGTHS},

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from align.checkpointing import save_encoder
+from align.checkpointing import WEIGHTS, save_encoder
 from align.clips import open_clips
 from align.config import AlignSettings
 from align.corpora.recording import Split
@@ -31,10 +31,12 @@ from align.loop import AlignmentData, make_trainer
 from align.module import AlignmentTask
 from align.pairs import Pairs, pair, read_reports, text_ids
 from align.presets import NEEDS
+from align.probe import need_people
 from align.report import report
 from align.reports.config import ReportSettings
 from align.shards import write_whole
 from align.synthetic import write_corpus
+from align.tasks import examples
 from align.teacher import embed_reports
 from align.validation import Judged, judge
 from edge.errors import UserError
@@ -46,8 +48,6 @@ LASTING_EXCEPT = (
     "output ",
     "validate_epochs ",
     "workers ",
-    "devices ",
-    "nodes ",
     "checkpoint_steps ",
     "teacher_cache ",
 )
@@ -62,8 +62,8 @@ def train(settings: AlignSettings) -> AlignmentTask:
         TrainingError: too many clips or gradients are not finite.
     """
     output, last = settings.output, settings.output / "last.ckpt"
-    rank = int(os.environ.get("RANK", "0"))
-    if rank == 0:
+    first = is_first_process()
+    if first:
         claim(output, to_toml(settings))
     lightning.seed_everything(settings.seed, verbose=False)
     splits, texts = open_pairs(settings)
@@ -87,22 +87,33 @@ def train(settings: AlignSettings) -> AlignmentTask:
         torch.from_numpy(text_ids(pairs.reports)[order]),
         torch.from_numpy(answers.reshape(len(pairs), len(settings.tasks)).astype(np.float32)),
     )
+    for question in settings.tasks:
+        for split in ("train", "validation"):
+            known = examples(question, splits[split].clips.rows, np.zeros((len(splits[split]), 1), np.float32))
+            if split == "train":
+                need_people(known)
     train_people, held_out = Judged(pairs, texts["train"]), Judged(splits["validation"], texts["validation"])
     task.judge = lambda: judge(task, train_people, held_out, settings.tasks)
     trainer = make_trainer(settings, len(pairs))
+    done = batches_done(last)
     trainer.fit(
         task,
-        datamodule=AlignmentData(pairs, encoder.clip_samples, settings, batches_done(last)),
+        datamodule=AlignmentData(pairs, encoder.clip_samples, settings, done),
         ckpt_path=last if last.is_file() else None,
         weights_only=True,
     )
-    if task.batches_done:
-        if rank == 0:
+    if task.batches_done > done or not (output / WEIGHTS).is_file():
+        if first:
+            write_figures(output, task.judge())
             save_encoder(output, task.encoder, settings.encoder)
-            write_figures(output, trainer)
         # What is kept on the way may be older than the end. Last, so that a stop before it does this part again.
         trainer.save_checkpoint(last, weights_only=False)
     return task
+
+
+def is_first_process() -> bool:
+    """Whether this process writes what a training leaves, however the others were started."""
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
 
 
 def open_pairs(settings: AlignSettings) -> tuple[dict[Split, Pairs], dict[Split, NDArray[np.float32]]]:
@@ -128,8 +139,11 @@ def open_pairs(settings: AlignSettings) -> tuple[dict[Split, Pairs], dict[Split,
 
 
 def make_demonstration(settings: AlignSettings) -> None:
-    """Synthesise the corpus of the preset and write its reports, where they are not there yet."""
-    table = write_corpus(settings.recordings.parent, DEMO_PEOPLE, settings.seed)
+    """Synthesise the corpus of the preset and write its reports, unless others were named."""
+    corpus = settings.output / "corpus"
+    if (settings.recordings, settings.reports) != (corpus / "recordings.csv", corpus / "reports.parquet"):
+        return
+    table = write_corpus(corpus, DEMO_PEOPLE, settings.seed)
     report(ReportSettings.model_validate({"recordings": table, "output": settings.reports, "seed": settings.seed}))
 
 
@@ -160,8 +174,8 @@ def claim(output: Path, settings: str) -> None:
         raise UserError(f"{output}: cannot be written ({error.strerror}); name another --output") from error
 
 
-def write_figures(output: Path, trainer: lightning.Trainer) -> None:
-    """Join the logs of every start into one row a step, draw them, and keep the last figures."""
+def write_figures(output: Path, last: dict[str, float]) -> None:
+    """Join the logs of every start into one row a step, draw them, and keep the figures of the kept weights."""
     steps: dict[int, dict[str, str]] = defaultdict(dict)
     logs = sorted((output / "log").glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name[8:]))
     for log in logs:
@@ -174,7 +188,7 @@ def write_figures(output: Path, trainer: lightning.Trainer) -> None:
         writer.writeheader()
         writer.writerows({**row, "step": step} for step, row in sorted(steps.items()))
     plot_training(output / "metrics.csv", output / "training.png")
-    figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("validation/")}
+    figures = {f"validation/{name}": value for name, value in last.items()}
     write_whole(output / "metrics.json", json.dumps(figures, indent=2) + "\n")
 
 

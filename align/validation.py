@@ -17,9 +17,6 @@ from align.retrieval import distinct, recall, similarities
 from align.statistics import auroc
 from align.tasks import Task, examples
 
-MOST_RECORDINGS = 4000
-"""Training recordings on which a probe is fitted while training goes on; at its end all are used."""
-
 
 @dataclass(frozen=True)
 class Judged:

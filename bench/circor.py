@@ -97,7 +97,7 @@ def run_one(condition: str, seed: int, recordings: Path, output: Path) -> Path:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if finished.returncode:
-            raise RuntimeError(f"{condition}, seed {seed}: {finished.stderr.strip().splitlines()[-1]}")
+            raise RuntimeError(f"{condition}, seed {seed}: {(finished.stderr.strip().splitlines() or ['killed'])[-1]}")
     return scores
 
 
