@@ -89,13 +89,21 @@ def test_track_has_a_frame_for_every_hop_of_the_recording(marker: StudentTask) -
 
 @pytest.mark.slow
 def test_second_training_takes_its_times_from_the_first(tiny_corpus: Path, tmp_path: Path) -> None:
-    tiny = {"width": 16, "context_blocks": 1, "scenes": 16, "windows_per_epoch": 64, "epochs": 1, "workers": 0}
+    tiny = {
+        "validation_share": 0.3,
+        "width": 16,
+        "context_blocks": 1,
+        "scenes": 16,
+        "windows_per_epoch": 64,
+        "epochs": 1,
+        "workers": 0,
+    }
     first = TrainSettings.model_validate({"recordings": tiny_corpus, "output": tmp_path / "first", **tiny})
     checkpoint = train(first)
     second = first.model_copy(update={"output": tmp_path / "second", "marks_from": checkpoint})
     assert train(second).is_file()
-    heard_others = second.model_copy(update={"validation_share": 0.3, "output": tmp_path / "third"})
-    with pytest.raises(UserError, match=r"trained with validation_share = 0.12, this training has 0.3"):
+    heard_others = second.model_copy(update={"validation_share": 0.4, "output": tmp_path / "third"})
+    with pytest.raises(UserError, match=r"trained with validation_share = 0.3, this training has 0.4"):
         train(heard_others)
 
 

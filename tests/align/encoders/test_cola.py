@@ -37,16 +37,6 @@ def test_loss_equals_slow_loop() -> None:
     assert float(cola(first, second)) == pytest.approx(total / 7, rel=1e-5)
 
 
-def test_loss_is_over_all_that_is_gathered() -> None:
-    torch.manual_seed(0)
-    cola = Cola(6).eval()
-    first, second = torch.randn(2, 4, 6)
-    alone = cola(first, second)
-    cola.gather = lambda projections: torch.cat([projections, projections])
-    # A second process with the same clips: twice as many to take each for, all as likely as their doubles.
-    torch.testing.assert_close(cola(first, second), alone + math.log(2))
-
-
 def test_crops_of_a_clip_do_not_depend_on_its_batch() -> None:
     together = two_crops(clips(), SEEDS)
     order = torch.tensor([2, 0, 3, 1])
