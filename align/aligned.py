@@ -17,7 +17,7 @@ from align.module import AlignmentTask
 from align.tasks import Task
 from align.teacher.spec import TeacherSpec
 from align.validation import can_compare
-from edge.errors import UserError
+from edge.errors import UserError, first_line
 
 CHECKPOINT = "last.ckpt"
 ARGUMENTS = {"encoder", "objective", "optimisation", "text_size", "tasks", "seed", "data"}
@@ -54,7 +54,7 @@ def load_task(folder: Path) -> AlignmentTask:
         task = AlignmentTask(**given)
         task.load_state_dict(checkpoint["state_dict"])
     except (ValidationError, KeyError, TypeError, RuntimeError) as error:
-        raise _not_ours(folder, str(error).splitlines()[0]) from error
+        raise _not_ours(folder, first_line(error)) from error
     if not can_compare(task):
         raise AlignedError(
             f"{folder}: trained with objective {task.objective.name} and no pointwise term, which does not bring audio "
@@ -85,7 +85,7 @@ def learnt_from(folder: Path, data: dict[str, Any]) -> LearntFrom:
             TypeAdapter(tuple[Task, ...]).validate_python(data["tasks"]),
         )
     except (ValidationError, KeyError, TypeError) as error:
-        raise _not_ours(folder, str(error).splitlines()[0]) from error
+        raise _not_ours(folder, first_line(error)) from error
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any]:

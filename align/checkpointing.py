@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from align.encoders import Encoder, EncoderError, EncoderSpec, build_encoder
-from edge.errors import UserError
+from align.files import write_whole
+from edge.errors import UserError, first_line
 
 WEIGHTS, SPEC = "encoder.safetensors", "encoder.json"
 
@@ -41,23 +40,14 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         UserError: the disk is full or cannot be written.
     """
-    part = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
+        write_whole(path, content)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror or error}); free some space and run the same command again: "
             "it goes on from the last checkpoint"
         ) from error
-    finally:
-        # Where the folder is none there is nothing to remove, and the error above is the one to tell.
-        with suppress(OSError):
-            part.unlink()
 
 
 def save_encoder(folder: Path, encoder: Encoder, spec: EncoderSpec) -> None:
@@ -66,15 +56,8 @@ def save_encoder(folder: Path, encoder: Encoder, spec: EncoderSpec) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
-    part = folder / f"{WEIGHTS}.part"
-    try:
-        save_file({name: value.contiguous() for name, value in encoder.state_dict().items()}, part)
-        part.replace(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{folder / WEIGHTS}: cannot be written ({error}); free some space") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
+    weights = {name: value.contiguous() for name, value in encoder.state_dict().items()}
+    write_bytes(folder / WEIGHTS, save(weights))
     write_bytes(folder / SPEC, (json.dumps(spec.model_dump(), indent=2) + "\n").encode())
 
 
@@ -92,8 +75,10 @@ def load_encoder(folder: Path) -> Encoder:
         # The published weights are not needed any more: all tensors come from the file beside.
         encoder = build_encoder(spec if spec.name == "transformers" else spec.model_copy(update={"checkpoint": ""}))
         weights = load_file(folder / WEIGHTS)
+    except EncoderError:
+        raise
     except (ValueError, TypeError, SafetensorError) as error:
-        raise EncoderError(f"{folder}: not an encoder of align.train ({str(error).splitlines()[0]})") from error
+        raise EncoderError(f"{folder}: not an encoder of align.train ({first_line(error)})") from error
     try:
         encoder.load_state_dict(weights)
     except RuntimeError as error:

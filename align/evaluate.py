@@ -26,8 +26,8 @@ from align.clips import Clips, open_clips
 from align.corpora import CorpusError, Recording
 from align.corpora.splits import refuse_leaks
 from align.embedding import embed_recordings
+from align.files import write_whole
 from align.probe import probe_scores
-from align.shards import write_whole
 from align.statistics import Interval, auroc_interval
 from align.tasks import Examples, Task, examples
 from edge.errors import UserError

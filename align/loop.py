@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from align.batches import BatchStream, TrainingClips
@@ -17,6 +15,7 @@ from align.checkpointing import WholeCheckpointIO
 from align.config import AlignSettings
 from align.hardware import has_bfloat16
 from align.pairs import Pairs
+from align.runs import moving_average
 from edge.errors import UserError
 
 Precision = Literal["32-true", "bf16-mixed"]
@@ -89,7 +88,8 @@ def make_trainer(settings: AlignSettings, recordings: int) -> lightning.Trainer:
         TQDMProgressBar(refresh_rate=5),
     ]
     if settings.averaged:
-        callbacks.append(WeightAveraging(use_buffers=True, avg_fn=moving_average(batches // settings.accumulate)))
+        longest = 1.0 - 1.0 / max(1.0, AVERAGED_SHARE * (batches // settings.accumulate))
+        callbacks.append(WeightAveraging(use_buffers=True, avg_fn=moving_average(longest)))
     return lightning.Trainer(
         max_epochs=1,
         accelerator="gpu" if gpu else "cpu",
@@ -111,14 +111,3 @@ def make_trainer(settings: AlignSettings, recordings: int) -> lightning.Trainer:
         logger=[CSVLogger(settings.output, name="log"), TensorBoardLogger(settings.output, name="tensorboard")],
         default_root_dir=settings.output,
     )
-
-
-def moving_average(steps: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """Exponential moving average over `AVERAGED_SHARE` of a training of `steps`; short at first, to follow early."""
-    longest = 1.0 - 1.0 / max(1.0, AVERAGED_SHARE * steps)
-
-    def average(mean: Tensor, current: Tensor, updates: Tensor) -> Tensor:
-        decay = min(longest, (1.0 + float(updates)) / (10.0 + float(updates)))
-        return mean * decay + current * (1.0 - decay)
-
-    return average

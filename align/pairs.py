@@ -15,6 +15,8 @@ from align.clips import Clips
 from align.corpora import CorpusError, hold_out
 from align.corpora.recording import Split
 from align.corpora.splits import refuse_leaks
+from align.retrieval import distinct
+from edge.errors import first_line
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,7 @@ def read_reports(path: Path) -> dict[str, str]:
     try:
         table = pq.read_table(path, columns=["path", "report"])
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, KeyError) as error:
-        detail = str(error).splitlines()[0]
-        raise CorpusError(f"{path}: no table with the columns path and report ({detail})") from error
+        raise CorpusError(f"{path}: no table with the columns path and report ({first_line(error)})") from error
     reports = dict(zip(table["path"].to_pylist(), table["report"].to_pylist(), strict=True))
     empty = [name for name, report in reports.items() if not isinstance(report, str) or not report.strip()]
     if empty:
@@ -99,5 +100,4 @@ def reports_of(clips: Clips, reports: Mapping[str, str], source: Path) -> tuple[
 
 def text_ids(reports: tuple[str, ...]) -> NDArray[np.int64]:
     """A number for each report, the same for equal ones."""
-    _, numbers = np.unique(np.array(reports, dtype=object).astype(str), return_inverse=True)
-    return np.asarray(numbers, dtype=np.int64)
+    return np.asarray(distinct(reports)[1], dtype=np.int64)

@@ -32,7 +32,8 @@ from align.corpora.inspection import BAD_SHARE
 from align.corpora.recording import Split
 from align.corpora.registry import list_corpus
 from align.corpora.splits import refuse_leaks
-from align.shards import Shard, Skipped, find_done, key_of, relative, seal, unseal, write_shard, write_whole
+from align.files import write_whole
+from align.shards import Shard, Skipped, find_done, key_of, relative, seal, unseal, write_shard
 from edge.errors import AudioError, UserError
 from edge.settings import run_program, to_toml
 

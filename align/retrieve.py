@@ -23,14 +23,14 @@ from align.clips import FULL_SCALE, Clips, open_clips
 from align.corpora import CorpusError, Recording
 from align.embedding import embed_recordings
 from align.module import AlignmentTask
-from align.pairs import Pairs, read_reports, reports_of
+from align.pairs import read_reports, reports_of
 from align.prepare import to_pcm
 from align.retrieval import CUTS, Recall, ranks, recall
 from align.shards import relative
 from align.sheet import draw_sheet
 from align.statistics import Interval, bootstrap
 from align.teacher import embed_reports
-from align.validation import Judged, compare
+from align.validation import compare
 from edge.errors import ConfigError
 from edge.settings import run_program
 
@@ -87,7 +87,7 @@ def find(task: AlignmentTask, settings: RetrieveSettings, query: Clips) -> Found
     different = tuple(dict.fromkeys(reports.values()))
     text = _embed(task, settings, different)
     audio = embed_recordings(task.encoder, query, task.device)
-    similarity, _ = compare(task, audio, Judged(Pairs(query, different), text))
+    similarity, _ = compare(task, audio, different, text)
     order = np.argsort(-similarity[0], kind="stable")
     own = own_report(query.rows[0].path, reports, settings.recordings)
     return Found(tuple(different[index] for index in order), similarity[0][order], own)
@@ -107,9 +107,9 @@ def recall_of_test(task: AlignmentTask, settings: RetrieveSettings, source: Path
     clips = clips.keep([index for index, row in enumerate(clips.rows) if row.split == "test"])
     if not len(clips):
         raise CorpusError(f"{source}: no recordings with split test")
-    pairs = Pairs(clips, reports_of(clips, reports, settings.reports))
-    text = _embed(task, settings, pairs.reports)
-    similarity, own = compare(task, embed_recordings(task.encoder, clips, task.device), Judged(pairs, text))
+    asked = reports_of(clips, reports, settings.reports)
+    text = _embed(task, settings, asked)
+    similarity, own = compare(task, embed_recordings(task.encoder, clips, task.device), asked, text)
     place, people = ranks(similarity, own), [row.group for row in clips.rows]
     at = {cut: bootstrap(lambda rows, cut=cut: float((place[rows] <= cut).mean()), people) for cut in CUTS}  # type: ignore[misc]
     median = bootstrap(lambda rows: float(np.median(place[rows])), people)

@@ -28,6 +28,7 @@ from datasets import DatasetInfo, Features, List, Value
 from numpy.typing import NDArray
 
 from align.corpora.recording import Recording, Split
+from align.files import write_whole, writing_whole
 
 FEATURES = Features(
     {
@@ -122,25 +123,17 @@ def write_shard(
         OSError: the disk is full or cannot be written; nothing of this shard is left.
     """
     path = shard.path(output)
-    part = path.with_suffix(".part")
     skipped: list[Skipped] = []
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # While the shard is replaced there is no note beside it, so that it is not taken for the new one.
-        _note(path).unlink(missing_ok=True)
-        with part.open("wb") as file:
-            with pa.ipc.new_stream(file, FEATURES.arrow_schema) as stream:
-                for row, samples in zip(shard.recordings, decoded, strict=True):
-                    if isinstance(samples, Skipped):
-                        skipped.append(samples)
-                    else:
-                        stream.write_batch(_batch(row, relative(row.path, root), samples, sample_rate_hz))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        write_whole(_note(path), json.dumps({"key": key, "skipped": [asdict(row) for row in skipped]}))
-    finally:
-        part.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # While the shard is replaced there is no note beside it, so that it is not taken for the new one.
+    _note(path).unlink(missing_ok=True)
+    with writing_whole(path) as file, pa.ipc.new_stream(file, FEATURES.arrow_schema) as stream:
+        for row, samples in zip(shard.recordings, decoded, strict=True):
+            if isinstance(samples, Skipped):
+                skipped.append(samples)
+            else:
+                stream.write_batch(_batch(row, relative(row.path, root), samples, sample_rate_hz))
+    write_whole(_note(path), json.dumps({"key": key, "skipped": [asdict(row) for row in skipped]}))
     return skipped
 
 
@@ -178,23 +171,6 @@ def seal(output: Path, shards: Sequence[Shard], keys: Sequence[str]) -> None:
         }
         write_whole(output / split / "state.json", json.dumps(state))
     write_whole(output / LOADABLE, sealed)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that it holds either all of `text` or what it held before.
-
-    Raises:
-        OSError: the disk is full or cannot be written.
-    """
-    part = path.with_suffix(".part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _batch(row: Recording, path: str, samples: NDArray[np.int16], sample_rate_hz: int) -> pa.RecordBatch:

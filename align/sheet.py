@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from scipy.signal import spectrogram
 
+from align.files import write_whole
 from edge.errors import UserError
 
 WIDTH_IN, PICTURE_IN, LINE_IN = 9.0, 3.2, 0.18
@@ -69,7 +70,7 @@ def draw_sheet(
     figure.savefig(buffer, format="png", dpi=110)
     pyplot.close(figure)
     try:
-        image.write_bytes(buffer.getvalue())
+        write_whole(image, buffer.getvalue())
     except OSError as error:
         raise UserError(f"{image}: cannot be written ({error.strerror}); name another --sheet") from error
 

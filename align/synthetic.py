@@ -7,6 +7,7 @@ heart: what is learnt from it says nothing of real ones.
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 from tqdm import tqdm
 
+from align.files import write_whole
 from edge.errors import UserError
 
 SAMPLE_RATE_HZ = 4000
@@ -46,12 +48,11 @@ def write_corpus(folder: Path, people: int, seed: int = 0) -> Path:
             for person in tqdm(range(people), desc="synthesise", unit="person")
             for row in _person(folder, person, seed)
         ]
-        part = table.with_suffix(".part")
-        with part.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-        part.replace(table)
+        lines = io.StringIO()
+        writer = csv.DictWriter(lines, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(table, lines.getvalue())
     except (OSError, soundfile.LibsndfileError) as error:
         raise UserError(f"{folder}: cannot be written ({error}); name another --output") from error
     return table

@@ -8,12 +8,10 @@ TensorBoard's log.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import sys
 import warnings
-from collections import defaultdict
 from pathlib import Path
 
 import lightning
@@ -27,6 +25,7 @@ from align.config import AlignSettings
 from align.corpora.recording import Split
 from align.encoders import build_encoder
 from align.figures import plot_training
+from align.files import write_whole
 from align.loop import AlignmentData, make_trainer
 from align.module import AlignmentTask
 from align.pairs import Pairs, pair, read_reports, text_ids
@@ -34,23 +33,16 @@ from align.presets import NEEDS
 from align.probe import need_people
 from align.report import report
 from align.reports.config import ReportSettings
-from align.shards import write_whole
+from align.runs import claim, join_logs
 from align.synthetic import write_corpus
 from align.tasks import examples
 from align.teacher import embed_reports
 from align.validation import Judged, judge
-from edge.errors import UserError
 from edge.settings import run_program, to_toml
 
 DEMO_PEOPLE = 400
 
-LASTING_EXCEPT = (
-    "output ",
-    "validate_epochs ",
-    "workers ",
-    "checkpoint_steps ",
-    "teacher_cache ",
-)
+MAY_CHANGE = ("output", "validate_epochs", "workers", "checkpoint_steps", "teacher_cache")
 """Settings that may change between the stop and the resumption of a training."""
 
 
@@ -64,11 +56,11 @@ def train(settings: AlignSettings) -> AlignmentTask:
     output, last = settings.output, settings.output / "last.ckpt"
     first = is_first_process()
     if first:
-        claim(output, to_toml(settings))
-    lightning.seed_everything(settings.seed, verbose=False)
+        claim(output, to_toml(settings), MAY_CHANGE)
     splits, texts = open_pairs(settings)
-    encoder = build_encoder(settings.encoder)
     pairs = splits["train"]
+    # Right before the weights are made, so that they depend on the seed alone.
+    lightning.seed_everything(settings.seed, verbose=False)
     task = AlignmentTask(
         encoder=settings.encoder.model_dump(),
         objective=settings.objective.model_dump(),
@@ -98,7 +90,7 @@ def train(settings: AlignSettings) -> AlignmentTask:
     done = batches_done(last)
     trainer.fit(
         task,
-        datamodule=AlignmentData(pairs, encoder.clip_samples, settings, done),
+        datamodule=AlignmentData(pairs, task.encoder.clip_samples, settings, done),
         ckpt_path=last if last.is_file() else None,
         weights_only=True,
     )
@@ -152,42 +144,9 @@ def batches_done(checkpoint: Path) -> int:
     return int(torch.load(checkpoint, weights_only=True)["batches_done"]) if checkpoint.is_file() else 0
 
 
-def claim(output: Path, settings: str) -> None:
-    """Make the output folder, or find in it a training with the same settings.
-
-    Raises:
-        UserError: it cannot be written, or holds a training with others.
-    """
-    path = output / "settings.toml"
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if (output / "last.ckpt").is_file() and path.is_file():
-            before, now = (
-                {line for line in text.splitlines() if not line.startswith(LASTING_EXCEPT)}
-                for text in (path.read_text(encoding="utf-8"), settings)
-            )
-            if before != now:
-                changed = ", ".join(sorted({line.partition(" ")[0] for line in before ^ now}))
-                raise UserError(f"{output} holds a training with another {changed}; name another --output or remove it")
-        write_whole(path, settings)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error.strerror}); name another --output") from error
-
-
 def write_figures(output: Path, last: dict[str, float]) -> None:
     """Join the logs of every start into one row a step, draw them, and keep the figures of the kept weights."""
-    steps: dict[int, dict[str, str]] = defaultdict(dict)
-    logs = sorted((output / "log").glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name[8:]))
-    for log in logs:
-        with log.open(newline="") as stream:
-            for row in csv.DictReader(stream):
-                steps[int(row["step"])] |= {name: value for name, value in row.items() if value}
-    names = sorted({name for row in steps.values() for name in row} - {"epoch", "step"})
-    with (output / "metrics.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, ["step", *names], extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows({**row, "step": step} for step, row in sorted(steps.items()))
-    plot_training(output / "metrics.csv", output / "training.png")
+    plot_training(join_logs(output, by="step"), output / "training.png")
     figures = {f"validation/{name}": value for name, value in last.items()}
     write_whole(output / "metrics.json", json.dumps(figures, indent=2) + "\n")
 

@@ -39,7 +39,7 @@ def judge(task: AlignmentTask, train: Judged, held_out: Judged, tasks: Sequence[
             continue
         figures[f"auroc_{question.name}"] = auroc(asked.answers, probe_scores(fitted, asked))
     if can_compare(task):
-        found = recall(*compare(task, embeddings, held_out))
+        found = recall(*compare(task, embeddings, held_out.pairs.reports, held_out.text))
         figures |= {f"recall_at_{cut}": share for cut, share in found.at.items()}
         figures["median_rank"] = found.median_rank
     return figures
@@ -52,13 +52,20 @@ def can_compare(task: AlignmentTask) -> bool:
 
 @torch.inference_mode()
 def compare(
-    task: AlignmentTask, embeddings: NDArray[np.float32], judged: Judged
+    task: AlignmentTask, embeddings: NDArray[np.float32], reports: Sequence[str], text: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], list[int]]:
-    """Cosine of every recording with every different report, and the column of each recording's own."""
-    first, own = distinct(judged.pairs.reports)
+    """Cosine of every recording with every different report, and the column of each report among those.
+
+    Args:
+        task: the alignment.
+        embeddings: (recordings, embedding_size).
+        reports: texts; may repeat.
+        text: (len(reports), text_size), their embeddings.
+    """
+    first, own = distinct(reports)
     was_training = task.alignment.training
     task.alignment.eval()
     audio = task.alignment.audio_head(torch.from_numpy(embeddings).to(task.device))
-    text = task.alignment.text_side(torch.from_numpy(judged.text[first]).to(task.device))
+    side = task.alignment.text_side(torch.from_numpy(text[first]).to(task.device))
     task.alignment.train(was_training)
-    return similarities(audio.float().cpu().numpy(), text.float().cpu().numpy()), own
+    return similarities(audio.float().cpu().numpy(), side.float().cpu().numpy()), own

@@ -3,7 +3,8 @@
 Trains the encoder of `configs/circor.toml` under seven conditions with several seeds, fits a linear probe on training
 children and scores test children, who are nobody else's. Prints AUROC for murmur and outcome as the mean over seeds,
 with 95 % intervals by bootstrap over children, and how far each condition lies from the aligned one (paired). Stops and
-resumes: a finished run is not repeated. `--processes` runs several trainings at once, one core each.
+resumes: a finished run is not repeated, so give another --output for other recordings or settings. `--processes` runs
+several trainings at once, one core each.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from tqdm import tqdm
 
 from align.checkpointing import write_bytes
 from align.config import AlignSettings
+from align.report import report
+from align.reports.config import ReportSettings
 from align.statistics import Interval, auroc, bootstrap
-from edge.errors import exit_status
+from edge.errors import UserError, exit_status
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "circor.toml"
@@ -46,15 +49,24 @@ CONDITIONS: Mapping[str, Mapping[str, Any]] = {
 REFERENCE = "aligned"
 
 
+def place(condition: str, seed: int, output: Path) -> Path:
+    """The folder of one training; its scores are beside it, as .json."""
+    return output / f"{condition.replace(', ', '-').replace(' ', '-')}-{seed}"
+
+
+def scores_file(training: Path) -> Path:
+    """Where the scores of a training lie."""
+    return training.with_name(training.name + ".json")
+
+
 def settings_of(condition: str, seed: int, recordings: Path, output: Path) -> AlignSettings:
     """The settings of one training."""
     given = TomlConfigSettingsSource(AlignSettings, toml_file=CONFIG)()
     changes = dict(CONDITIONS[condition])
-    folder = output / f"{condition.replace(', ', '-').replace(' ', '-')}-{seed}"
     fixed = {
         "recordings": recordings,
         "reports": output / str(changes.pop("reports", "reports.parquet")),
-        "output": folder,
+        "output": place(condition, seed, output),
         "teacher_cache": output / "teacher",
         "seed": seed,
         "validate_epochs": 10_000,
@@ -90,22 +102,22 @@ def scores_of(settings: AlignSettings, trained: bool) -> dict[str, Any]:
 
 def run_one(condition: str, seed: int, recordings: Path, output: Path) -> Path:
     """Run a condition in a process of its own, on one core, and return the file of its scores."""
-    scores = output / f"{condition.replace(', ', '-').replace(' ', '-')}-{seed}.json"
+    scores = scores_file(place(condition, seed, output))
     if not scores.is_file():
         command = [sys.executable, "-m", "bench.circor", "--recordings", str(recordings), "--output", str(output)]
         command += ["--condition", condition, "--seed", str(seed)]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if finished.returncode:
-            raise RuntimeError(f"{condition}, seed {seed}: {(finished.stderr.strip().splitlines() or ['killed'])[-1]}")
+            raise UserError(f"{condition}, seed {seed}: {(finished.stderr.strip().splitlines() or ['killed'])[-1]}")
     return scores
 
 
 def write_reports(recordings: Path, output: Path) -> None:
     """Reports by template, with and without the labels."""
-    for name, flags in (("reports.parquet", ()), ("hidden.parquet", ("--hide", *HIDDEN))):
-        command = [sys.executable, "-m", "align.report", "--recordings", str(recordings), "--corpora", "circor"]
-        subprocess.run([*command, "--output", str(output / name), *flags], cwd=ROOT, check=True, capture_output=True)
+    for name, hidden in (("reports.parquet", ()), ("hidden.parquet", HIDDEN)):
+        given = {"recordings": recordings, "corpora": ["circor"], "output": output / name, "hide": hidden}
+        report(ReportSettings.model_validate(given))
 
 
 def mean_auroc(answers: NDArray[np.bool_], scores: Sequence[NDArray[np.float64]], rows: NDArray[np.int64]) -> float:
@@ -158,7 +170,7 @@ def program() -> int:
     if given.condition:
         settings = settings_of(given.condition, given.seed, given.recordings, given.output)
         found = scores_of(settings, given.condition != "untrained")
-        write_bytes(settings.output.with_name(settings.output.name + ".json"), json.dumps(found).encode())
+        write_bytes(scores_file(settings.output), json.dumps(found).encode())
         return 0
     write_reports(given.recordings, given.output)
     jobs = [(condition, seed) for seed in range(given.seeds) for condition in CONDITIONS]

@@ -6,6 +6,7 @@ nor anything by element. What a card can do is its maker's figure for bfloat16 w
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
 
@@ -37,7 +38,9 @@ def peak_flops(card: str) -> float | None:
 
 def flops_a_clip(task: AlignmentTask, batch: int, device: torch.device) -> float:
     """Operations of one training step, forward and backward, divided by its clips."""
-    task.to(device).train()
+    # A copy: what a step changes must not be measured next.
+    task = copy.deepcopy(task).to(device).train()
+    task.on_fit_start()
     waveform = 0.1 * torch.randn(batch, task.encoder.clip_samples, device=device)
     rows = torch.arange(batch, device=device)
     with warnings.catch_warnings(), FlopCounterMode(display=False) as counter:
@@ -45,5 +48,4 @@ def flops_a_clip(task: AlignmentTask, batch: int, device: torch.device) -> float
         warnings.simplefilter("ignore")
         loss = task.training_step(Batch(waveform, rows, torch.arange(batch)), 0)
         torch.autograd.backward(loss)
-    task.zero_grad()
     return float(counter.get_total_flops()) / batch

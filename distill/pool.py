@@ -8,11 +8,10 @@ finds those that were finished. It neither composes (`distill.data`) nor cuts wi
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from align.files import write_whole, writing_whole
 from distill.data import SceneMaker
 from distill.frontend import LogMel
 from distill.targets import Targets
@@ -120,9 +120,11 @@ class _Shards(Dataset[str]):
         try:
             # The targets last: a shard counts as finished by them.
             stacked = np.stack(log_mels).astype(np.float16)
-            _write(_file(self.folder, "log_mel", shard), lambda stream: np.save(stream, stacked))
+            with writing_whole(_file(self.folder, "log_mel", shard)) as stream:
+                np.save(stream, stacked)
             targets = np.stack([scene.targets for scene in scenes])
-            _write(_file(self.folder, "targets", shard), lambda stream: np.save(stream, targets))
+            with writing_whole(_file(self.folder, "targets", shard)) as stream:
+                np.save(stream, targets)
         except OSError as error:
             # An exception would come out of a worker process as a traceback within another.
             return str(error.strerror or error)
@@ -148,20 +150,7 @@ def _claim(folder: Path, origin: dict[str, Any]) -> None:
     elif folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder}: holds something else than scenes; name another --output")
     folder.mkdir(parents=True, exist_ok=True)
-    _write(note, lambda stream: stream.write(text.encode()))
-
-
-def _write(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
-    """Write a file whole or not at all."""
-    aside = path.with_suffix(".part")
-    try:
-        with aside.open("wb") as stream:
-            fill(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    write_whole(note, text)
 
 
 def _number(scenes: range) -> int:

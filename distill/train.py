@@ -7,7 +7,6 @@ the output folder `last.ckpt`, `metrics.csv`, `metrics.json` (validation figures
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import inspect
 import json
@@ -15,7 +14,6 @@ import os
 import shutil
 import sys
 import warnings
-from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,12 +22,12 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
-from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from align import channel
 from align.corpora import CorpusError, Recording, hold_out, read_table
 from align.hardware import has_bfloat16
+from align.runs import claim, join_logs, moving_average
 from distill import data, scenes, targets
 from distill.config import TrainSettings
 from distill.data import SceneMaker, load_clips
@@ -40,20 +38,15 @@ from distill.pool import ScenePool, compose, one_thread
 from distill.student import StudentShape
 from distill.windows import EpochSampler, WindowDataset
 from edge.bundle import FrontEnd
-from edge.errors import UserError
 from edge.settings import run_program, to_toml
 
 BATCH_SIZE = 64
 
+MAY_CHANGE = ("workers", "recordings", "output")
+"""Settings that may change between the stop and the resumption of a training."""
 
 AVERAGE_DECAY = 0.998
 """The weights that are validated and kept are a moving average over about the last 500 steps."""
-
-
-def moving_average(average: Tensor, current: Tensor, updates: Tensor) -> Tensor:
-    """Exponential moving average that begins short, so that early validation does not look at random weights."""
-    decay = min(AVERAGE_DECAY, (1.0 + float(updates)) / (10.0 + float(updates)))
-    return average * decay + current * (1.0 - decay)
 
 
 def select(settings: TrainSettings) -> list[Recording]:
@@ -84,7 +77,7 @@ def train(settings: TrainSettings) -> Path:
     """
     rows = select(settings)
     output, last = settings.output, settings.output / "last.ckpt"
-    _claim(output, to_toml(settings))
+    claim(output, to_toml(settings), MAY_CHANGE)
     if epochs_done(last) >= settings.epochs:
         shutil.rmtree(output / "scenes", ignore_errors=True)
         return last
@@ -125,7 +118,7 @@ def train(settings: TrainSettings) -> Path:
     # The last weights ship, not those of the epoch with the best figures: they are an average at a learning rate that
     # has come to rest, and to choose among epochs by nine marked and ten breath recordings is to choose noise.
     every_epoch = ModelCheckpoint(output, "last", enable_version_counter=False)
-    average = WeightAveraging(use_buffers=True, avg_fn=moving_average)
+    average = WeightAveraging(use_buffers=True, avg_fn=moving_average(AVERAGE_DECAY))
     trainer = lightning.Trainer(
         max_epochs=settings.epochs,
         accelerator="auto",
@@ -168,29 +161,6 @@ def _origin(settings: TrainSettings, rows: list[Recording]) -> dict[str, Any]:
     return {"labels": settings.labels, "recordings": known, "recipe_sha256": recipe.hexdigest()}
 
 
-def _claim(output: Path, settings: str) -> None:
-    """Make the output folder, or find in it a training with the same settings.
-
-    A training that went on under other ones, say with people whom it has already heard held out, would tell untruths.
-    """
-    path = output / "settings.toml"
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if (output / "last.ckpt").is_file() and path.is_file():
-            before, now = (set(_lasting(text)) for text in (path.read_text(), settings))
-            if before != now:
-                changed = ", ".join(sorted({line.partition(" ")[0] for line in before ^ now}))
-                raise UserError(f"{output} holds a training with another {changed}; name another --output or remove it")
-        path.write_text(settings)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be written ({error.strerror}); name another --output") from error
-
-
-def _lasting(settings: str) -> list[str]:
-    """The lines of settings that may not change between the stop and the resumption of a training."""
-    return [line for line in settings.splitlines() if not line.startswith(("workers ", "recordings ", "output "))]
-
-
 def _corpora(rows: list[Recording]) -> list[dict[str, object]]:
     """Name, licences and number of recordings of each corpus, for the bundle's manifest and card."""
     names = sorted({row.corpus for row in rows})
@@ -220,18 +190,7 @@ def loader(
 
 def _write_figures(output: Path, trainer: lightning.Trainer) -> None:
     """Join the logs of every start into one row an epoch, draw them, and keep the last epoch's figures."""
-    epochs: dict[int, dict[str, str]] = defaultdict(dict)
-    logs = sorted((output / "log").glob("version_*/metrics.csv"), key=lambda path: int(path.parent.name[8:]))
-    for log in logs:
-        with log.open(newline="") as stream:
-            for row in csv.DictReader(stream):
-                epochs[int(row["epoch"])] |= {name: value for name, value in row.items() if value}
-    names = sorted({name for row in epochs.values() for name in row} - {"epoch", "step"})
-    with (output / "metrics.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, ["epoch", "step", *names])
-        writer.writeheader()
-        writer.writerows(row for _, row in sorted(epochs.items()))
-    plot_learning_curves(output / "metrics.csv", output / "learning_curves.png")
+    plot_learning_curves(join_logs(output, by="epoch"), output / "learning_curves.png")
     figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("validation/")}
     figures |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     (output / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")

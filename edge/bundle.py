@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from edge.errors import BundleError
+from edge.errors import BundleError, first_line
 from edge.manifest import SCHEMA_VERSION, Corpus, FrontEnd, Label, Manifest, Metric, OperatingPoint
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Bundle:
             with np.load(self.path / GOLDEN, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in GOLDEN_ARRAYS}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise BundleError(f"bundle {self.path}: {GOLDEN} cannot be read: {_line(error)}") from error
+            raise BundleError(f"bundle {self.path}: {GOLDEN} cannot be read: {first_line(error)}") from error
         count = len(arrays["waveform"]) if arrays["waveform"].ndim else 0
         for name, shape in shapes.items():
             array, expected = arrays[name], (count, *shape)
@@ -168,7 +168,7 @@ def _check_signature(folder: Path, raw: bytes, trusted_keys: Sequence[Path]) -> 
         try:
             key = load_pem_public_key(Path(path).read_bytes())
         except (OSError, ValueError, UnsupportedAlgorithm) as error:
-            raise BundleError(f"trusted key {path}: cannot be read as a PEM public key: {_line(error)}") from error
+            raise BundleError(f"trusted key {path}: cannot be read as a PEM public key: {first_line(error)}") from error
         if not isinstance(key, Ed25519PublicKey):
             raise BundleError(f"trusted key {path}: not an Ed25519 key")
         try:
@@ -186,7 +186,7 @@ def _parse(folder: Path, raw: bytes) -> Manifest:
     try:
         content: Any = json.loads(raw)
     except ValueError as error:
-        raise BundleError(f"{where} is not JSON: {_line(error)}") from error
+        raise BundleError(f"{where} is not JSON: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise BundleError(f"{where} holds no JSON object")
     if (version := content.get("schema_version")) != SCHEMA_VERSION:
@@ -224,7 +224,3 @@ def _read(folder: Path, name: str) -> bytes:
         raise BundleError(f"bundle {folder}: {name} is missing") from error
     except OSError as error:
         raise BundleError(f"bundle {folder}: {name} cannot be read: {error.strerror}") from error
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -36,6 +36,11 @@ class OutboxError(UserError, OSError):
     """An outbox that cannot be opened or written."""
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's exception says, in at most 200 letters of one line; its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def exit_status(program: Callable[[], int]) -> int:
     """Run a program and return its exit status: its own, 2 for a mistake of the user, 130 for Ctrl-C."""
     try:

@@ -18,6 +18,7 @@ import torch
 
 from distill.student import Student, StudentShape
 from edge.bundle import Corpus, FrontEnd
+from edge.errors import first_line
 from quantize.corpora import source_of
 from quantize.errors import CheckpointError
 
@@ -65,7 +66,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         stored = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, runtime and key errors for damaged files
-        raise CheckpointError(f"{path}: not a checkpoint ({_line(error)})") from error
+        raise CheckpointError(f"{path}: not a checkpoint ({first_line(error)})") from error
     try:
         given: dict[str, Any] = stored["hyper_parameters"]
         student = Student(StudentShape(**given["shape"]))
@@ -86,7 +87,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             corpora=tuple(_corpus(corpus) for corpus in data["corpora"]),
         )
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
-        raise CheckpointError(f"{path}: not a checkpoint of distill.train ({_line(error)})") from error
+        raise CheckpointError(f"{path}: not a checkpoint of distill.train ({first_line(error)})") from error
 
 
 def _corpus(given: dict[str, Any]) -> Corpus:
@@ -102,7 +103,3 @@ def _created(path: Path) -> str:
     except (ValueError, OverflowError, OSError) as error:
         raise CheckpointError(f"SOURCE_DATE_EPOCH is '{epoch}': give whole seconds since 1970") from error
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

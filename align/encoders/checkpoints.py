@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from align.encoders.errors import EncoderError
+from edge.errors import first_line
 
 TABLES = ("state_dict", "audio_model_state_dict")
 """Where training checkpoints keep the encoder: Lightning's, and those that AcuLa saves while it trains."""
@@ -86,7 +87,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         told = "no checkpoint, or one that holds more than tensors; save its state_dict alone"
         raise EncoderError(f"{path}: {told}") from error
     except (SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise EncoderError(f"{path}: not a whole checkpoint; download it again ({_first_line(error)})") from error
+        raise EncoderError(f"{path}: not a whole checkpoint; download it again ({first_line(error)})") from error
     except OSError as error:
         raise EncoderError(f"{path}: cannot be read: {error.strerror}") from error
     return _table(path, content)
@@ -139,7 +140,3 @@ def _shape(tensor: Tensor) -> str:
 def _summary(what: str, names: Iterable[str]) -> str:
     first, *rest = [*names] or [""]
     return f"{what} {first}{f' (and {len(rest)} more)' if rest else ''}" if first else ""
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

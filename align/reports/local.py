@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from align.reports.config import ReportSettings
 from align.reports.errors import WriterError
 from align.reports.prompt import Ask, Messages, messages, prompt_hash
+from edge.errors import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +85,7 @@ class LocalWriter:
                     pad_token_id=tokenizer.pad_token_id,
                 )
         except (RuntimeError, IndexError) as error:
-            raise WriterError(f"{self.model}: {_first_line(error)}; a smaller --batch may help") from error
+            raise WriterError(f"{self.model}: {first_line(error)}; a smaller --batch may help") from error
         return [str(text).strip() for text in tokenizer.batch_decode(tokens[:, length:], skip_special_tokens=True)]
 
 
@@ -127,7 +128,7 @@ def load(name: str) -> tuple[Any, Any]:
             tokenizer.pad_token = tokenizer.eos_token
         return model.to("cuda" if on_gpu else "cpu").eval(), tokenizer
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise WriterError(f"--model {name}: cannot be loaded ({_first_line(error)})") from error
+        raise WriterError(f"--model {name}: cannot be loaded ({first_line(error)})") from error
 
 
 def as_text(tokenizer: Any, conversation: Messages) -> str:
@@ -135,7 +136,3 @@ def as_text(tokenizer: Any, conversation: Messages) -> str:
     if tokenizer.chat_template:
         return str(tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True))
     return "\n\n".join(part["content"] for part in conversation) + "\n\n"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

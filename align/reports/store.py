@@ -21,7 +21,9 @@ from types import TracebackType
 from typing import Any
 
 from align.corpora import Recording
+from align.files import writing_whole
 from align.reports.errors import ReportError
+from edge.errors import first_line
 
 METADATA = b"acula_reports"
 LINES_A_COMMIT = 1000
@@ -155,7 +157,7 @@ class ReportStore:
         try:
             table = parquet.read_table(self.output)
         except (OSError, pyarrow.ArrowException) as error:
-            line = str(error).splitlines()[0]
+            line = first_line(error)
             raise ReportError(f"{self.output}: cannot be read ({line}); name another --output or remove it") from error
         self._refuse_others(self.output, (table.schema.metadata or {}).get(METADATA, b"").decode())
         self._saved = self._take(self.output, table.to_pylist())
@@ -241,17 +243,11 @@ class ReportStore:
         kinds = {"int": pyarrow.int64(), "bool": pyarrow.bool_(), "str": pyarrow.string()}
         schema = pyarrow.schema([(field.name, kinds[str(field.type)]) for field in fields(Report)])
         schema = schema.with_metadata({METADATA: self._header.encode()})
-        part = self.output.with_name(self.output.name + ".part")
         try:
             table = pyarrow.Table.from_pylist([asdict(report) for report in reports], schema)
-            with part.open("wb") as stream:
+            with writing_whole(self.output) as stream:
                 parquet.write_table(table, stream, compression="zstd")
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(self.output)
         except (OSError, pyarrow.ArrowException) as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
             raise self._unwritable(self.output, error) from error
 
     def _remove_journal(self) -> None:
@@ -261,7 +257,7 @@ class ReportStore:
                 self.journal.unlink()
 
     def _unwritable(self, path: Path, error: Exception) -> ReportError:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        reason = getattr(error, "strerror", None) or first_line(error)
         kept = f" the {self._unsaved} reports before are kept in {self.journal};" if self._unsaved else ""
         return ReportError(
             f"{path}: cannot be written ({reason});{kept} make room or name another --output and run again"

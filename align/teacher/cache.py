@@ -18,7 +18,7 @@ import json
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from align.files import write_whole
 from align.teacher.errors import TeacherError
 
 SUFFIX = ".safetensors"
@@ -99,19 +100,11 @@ class EmbeddingCache:
         }
         content = save(tensors, metadata={"teacher": self._teacher})
         path = self.folder / (self._name(content) + SUFFIX)
-        part = path.with_suffix(".part")
         self._check_width(path, vectors.shape[1])
         try:
-            with part.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(path)
+            write_whole(path, content)
         except OSError as error:
             raise self._unwritable(error) from error
-        finally:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
         self._take(path, tensors)
 
     def _acquire(self, lock: int) -> None:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from align.teacher.errors import TeacherError
 from align.teacher.spec import TeacherSpec
+from edge.errors import first_line
 
 PACKAGED = "minilm"
 PARTS = ("*.json", "*.safetensors", "*.model", "*.txt")
@@ -120,6 +121,6 @@ def _download(model: str, revision: str, patterns: Sequence[str]) -> Path:
         ) from error
     except (OSError, ValueError) as error:
         raise TeacherError(
-            f"{model}: no such folder here, and the hub cannot be reached ({str(error).splitlines()[0][:100]}); give "
+            f"{model}: no such folder here, and the hub cannot be reached ({first_line(error)[:100]}); give "
             "the folder of a model, or run once with a network"
         ) from error

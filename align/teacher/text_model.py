@@ -24,6 +24,7 @@ from transformers.utils import logging as chatter
 
 from align.teacher.errors import TeacherError
 from align.teacher.spec import Pooling, TeacherSpec
+from edge.errors import first_line
 
 TEXTS_AT_ONCE = 1000
 """Texts that are tokenised at once; it bounds the memory."""
@@ -90,7 +91,7 @@ class TextModel:
             hidden = self._hidden_states(ids, mask)[self._spec.layer]
             vectors: NDArray[np.float32] = pool(hidden, mask.to(self._device), self._spec.pooling).cpu().numpy()
         except (RuntimeError, IndexError) as error:
-            raise TeacherError(f"{self._name}: {_first_line(error)}; a smaller batch may help") from error
+            raise TeacherError(f"{self._name}: {first_line(error)}; a smaller batch may help") from error
         return vectors
 
     def _cut(self, text: str, length: int) -> Tokens:
@@ -175,7 +176,7 @@ def _device(device: str) -> torch.device:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise TeacherError(
-            f"device {device}: cannot be used ({_first_line(error)}); auto takes what there is"
+            f"device {device}: cannot be used ({first_line(error)}); auto takes what there is"
         ) from error
 
 
@@ -189,7 +190,7 @@ def _loading(name: str, part: str = "") -> Iterator[None]:
     except TeacherError:
         raise
     except Exception as error:
-        raise TeacherError(f"{name}: {part}cannot be loaded ({_first_line(error)})") from error
+        raise TeacherError(f"{name}: {part}cannot be loaded ({first_line(error)})") from error
     finally:
         chatter.set_verbosity(before)
 
@@ -219,7 +220,3 @@ def _positions(model: nn.Module) -> int:
         table.padding_idx + 1 for table in tables if isinstance(table, nn.Embedding) and table.padding_idx is not None
     ]
     return positions - max(behind, default=0)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.backends.base import Output
 from edge.bundle import Bundle
-from edge.errors import BundleError
+from edge.errors import BundleError, first_line
 
 
 class OnnxRuntimeBackend:
@@ -50,8 +50,7 @@ def _session(bundle: Bundle, path: Path, threads: int) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's exceptions share no public base class
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BundleError(f"bundle {bundle.path}: {path.name} cannot be loaded: {reason}") from error
+        raise BundleError(f"bundle {bundle.path}: {path.name} cannot be loaded: {first_line(error)}") from error
 
 
 def _check(

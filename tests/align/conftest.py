@@ -97,3 +97,14 @@ def run_report(*flags: str, **environment: str) -> subprocess.CompletedProcess[s
     variables = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"} | environment
     command = [sys.executable, "-m", "align.report", *flags]
     return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """More threads than cores wait for each other, and the nets are tiny."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -82,6 +82,14 @@ def test_killed_training_goes_on_to_the_same_losses_and_weights(corpus: Path, tr
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+def test_same_seed_gives_the_same_encoder_whether_the_teacher_had_to_read_or_not(corpus: Path, tmp_path: Path) -> None:
+    folders = (tmp_path / "reads", tmp_path / "finds")
+    for folder in folders:
+        train(settings(corpus, folder, epochs=1, teacher_cache=tmp_path / "teacher"))
+    one, other = (load_file(folder / "encoder.safetensors") for folder in folders)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
 def test_two_processes_under_torchrun_leave_one_encoder(corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "both"
     torchrun = (

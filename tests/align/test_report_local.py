@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,14 +16,7 @@ from align.reports.local import Draw, as_text
 from align.reports.work import Counts
 from tests.align.conftest import write_table
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """More threads than cores wait for each other, and the net is tiny."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def write(table: Path, name: str, model: Path, **changes: object) -> tuple[Counts, list[dict[str, object]]]:

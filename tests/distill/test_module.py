@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from align.corpora import Recording
+from align.runs import moving_average
 from distill.module import POSITIVE_WEIGHT, MaskedBinaryCrossEntropy, StudentTask
 from distill.scenes import Clip
 from distill.student import StudentShape
 from distill.targets import ABSENT, PRESENT, UNKNOWN, holds
-from distill.train import AVERAGE_DECAY, moving_average
+from distill.train import AVERAGE_DECAY
 from edge.bundle import FrontEnd
 
 RATE = 16000
@@ -97,7 +98,7 @@ def test_moments_that_nobody_knows_do_not_count_in_marked_clips(task: StudentTas
 def test_moving_average_starts_short_and_ends_long() -> None:
     average = torch.tensor(100.0)
     current = torch.tensor(1.0)
-    first = moving_average(average, current, torch.tensor(0))
-    late = moving_average(average, current, torch.tensor(100_000))
+    first = moving_average(AVERAGE_DECAY)(average, current, torch.tensor(0))
+    late = moving_average(AVERAGE_DECAY)(average, current, torch.tensor(100_000))
     assert float(first) == pytest.approx(10.9)
     assert float(late) == pytest.approx(100 * AVERAGE_DECAY + (1 - AVERAGE_DECAY))
