@@ -82,7 +82,7 @@ def test_killed_training_goes_on_to_the_same_losses_and_weights(corpus: Path, tr
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-def test_same_seed_gives_the_same_encoder_whether_the_teacher_had_to_read_or_not(corpus: Path, tmp_path: Path) -> None:
+def test_same_seed_and_teacher_cache_give_the_same_encoder(corpus: Path, tmp_path: Path) -> None:
     folders = (tmp_path / "reads", tmp_path / "finds")
     for folder in folders:
         train(settings(corpus, folder, epochs=1, teacher_cache=tmp_path / "teacher"))
