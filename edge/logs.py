@@ -14,7 +14,7 @@ import structlog
 if TYPE_CHECKING:
     from structlog.typing import Processor
 
-    from edge.config import LogSettings
+    from edge.sections import LogSettings
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 

@@ -25,12 +25,12 @@ from typing import Any
 
 import structlog
 
-from edge.config import MqttSettings
 from edge.connection import Address, BrokerError, Connection, Protocol
 from edge.delivery import Delivery
 from edge.errors import ConfigError
 from edge.outbox import Outbox
 from edge.payloads import to_bytes
+from edge.sections import MqttSettings
 
 log = structlog.get_logger()
 

@@ -14,9 +14,10 @@ from edge.analysis import Analyzer
 from edge.backends import open_backend
 from edge.backends.base import Backend
 from edge.bundle import Bundle, check_golden, default_bundle, load_bundle
-from edge.config import BundleSettings, Settings
+from edge.config import Settings
 from edge.errors import AudioError
 from edge.events import Event
+from edge.sections import BundleSettings
 from edge.sources.base import Block, Source
 
 

@@ -1,13 +1,23 @@
-"""Fixtures that every package's tests share."""
+"""Fixtures that every package's tests share, and what lets tests run side by side."""
 
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
+# Several test processes share a few cores: OpenMP threads that spin for each other would starve them all.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
+from tqdm import tqdm
 
 import edge  # noqa: F401 - before any test imports onnxruntime: it switches that library's telemetry off
+
+# A lock between processes would be shared with every child that a test forks, and a killed child keeps it; the monitor
+# thread takes it at any time.
+tqdm.set_lock(threading.RLock())
+tqdm.monitor_interval = 0
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from edge.config import MqttSettings
 from edge.mqtt import Publisher
 from edge.outbox import Outbox
+from edge.sections import MqttSettings
 
 BASE = "acula/ward-3/bed-12"
 

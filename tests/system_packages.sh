@@ -1,13 +1,19 @@
 #!/bin/sh
 # Installs the programs that the tests talk to, on Debian and its kin as root or with sudo; elsewhere says what is missing.
-# In CI a missing program is an error; elsewhere the tests that need it skip and name it.
+# In CI a missing program is an error; elsewhere the tests that need it skip and name it. PortAudio's headers and a
+# compiler are needed everywhere: PyAudio comes as source.
 set -eu
 
 missing=""
-for program in mosquitto shellcheck; do
+for program in mosquitto shellcheck pulseaudio ffmpeg; do
     PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
 done
+command -v pactl >/dev/null 2>&1 || missing="$missing pulseaudio-utils"
+# PortAudio reaches PulseAudio through ALSA's plugin.
+find /usr/lib -name libasound_module_pcm_pulse.so 2>/dev/null | grep -q . || missing="$missing libasound2-plugins"
 python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+command -v cc >/dev/null 2>&1 || missing="$missing gcc"
+[ -e /usr/include/portaudio.h ] || missing="$missing portaudio19-dev"
 [ -n "$missing" ] || exit 0
 
 as_root=""

@@ -12,7 +12,7 @@ from edge.sources.file import FileSource
 from edge.sources.stdin import StdinSource
 
 if TYPE_CHECKING:
-    from edge.config import SourceSettings
+    from edge.sections import SourceSettings
 
 
 def open_source(settings: SourceSettings) -> Source:

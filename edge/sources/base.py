@@ -23,11 +23,17 @@ class Block:
 
 
 class Source(Protocol):
-    """One stream of sound. `name` is the `source` of its events."""
+    """One stream of sound.
+
+    name: the `source` of its events.
+    sample_rate_hz, channels: of every block; known once the first block has been yielded, and fixed from then on.
+    trouble: what keeps a live source from delivering sound, for the status; empty while it is well.
+    """
 
     name: str
     sample_rate_hz: int
     channels: int
+    trouble: str
 
     def blocks(self) -> Iterator[Block]:
         """Blocks in order until the source ends or is closed; AudioError when it turns unusable.

@@ -38,6 +38,7 @@ class FileSource:
         self._pace = pace
         self._file = _open(self._path)
         self.name = f"file:{self._path.name}"
+        self.trouble = ""
         self.sample_rate_hz: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.duration_s: float = self._file.frames / self.sample_rate_hz

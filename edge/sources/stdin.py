@@ -31,6 +31,7 @@ class StdinSource:
         """`stream`: a pipe or a stream in memory, read from where it is."""
         self.sample_rate_hz = sample_rate_hz
         self.channels = channels
+        self.trouble = ""
         self._stream = stream
         self._closed = threading.Event()
 

@@ -129,6 +129,13 @@ def edge_as_nobody() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+@pytest.fixture(autouse=True)
+def fresh_logs() -> Iterator[None]:
+    """A program that a test ran in this process must not leave its log level to the next."""
+    yield
+    structlog.reset_defaults()
+
+
 @pytest.fixture
 def logs() -> Iterator[list[Any]]:
     capture = LogCapture()

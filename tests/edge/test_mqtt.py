@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from edge.config import MqttSettings
 from edge.mqtt import Publisher
 from edge.outbox import Outbox
+from edge.sections import MqttSettings
 from tests.brokers import Broker, Subscriber, eventually, free_port, mosquitto, retained
 from tests.publishing import BASE, publish, put, status
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from edge.config import MqttSettings
 from edge.errors import ConfigError
 from edge.mqtt import Publisher
 from edge.outbox import Outbox
+from edge.sections import MqttSettings
 from tests.brokers import Subscriber, amqtt, eventually, mosquitto
 from tests.publishing import BASE, publish, put, status
 
