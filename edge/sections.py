@@ -60,8 +60,11 @@ class BundleSettings(Section):
     """PEM files of the Ed25519 public keys whose signature on a bundle is accepted."""
     allow_unsigned: bool = False
     """Run a bundle that nobody has signed."""
-    backend: Literal["auto", "onnxruntime"] = "auto"
-    """What computes; auto: the best that this machine has."""
+    backend: Literal["auto", "onnxruntime", "tensorrt"] = "auto"
+    """What computes; auto: TensorRT where it is installed and an engine was built, else ONNX Runtime. An engine that
+    does not prove itself is not used: ONNX Runtime goes on, and the status says why."""
+    engines: str = ""
+    """Folder of TensorRT engines built on this board; empty: engines, beside the outbox file's default."""
 
 
 class WindowSettings(Section):
