@@ -64,7 +64,7 @@ def run(settings: Settings, started: float) -> int:
     status.set_times(
         last_audio_at=lambda: listeners.last_audio_at, last_inference_at=lambda: listeners.last_inference_at
     )
-    status.add_part("", lambda: model.note)
+    status.add_part("", lambda: model.trouble())
     _stop_on_signal(listeners)
     publisher.start()
     listeners.start()

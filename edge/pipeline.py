@@ -28,8 +28,8 @@ class Model:
 
     bundle: Bundle
     backend: Backend
-    note: str = ""
-    """Why the backend is not the one that was to be; empty where it is."""
+    trouble: Callable[[], str] = lambda: ""
+    """Why another runtime computes than should; empty where all is as wanted."""
 
     @property
     def name(self) -> str:
@@ -88,7 +88,7 @@ def open_model(settings: BundleSettings) -> Model:
     """
     bundle = open_bundle(settings)
     choice = choose_backend(bundle, settings.backend, engines_folder(settings))
-    return Model(bundle, choice.backend, choice.note)
+    return Model(bundle, choice.backend, choice.trouble)
 
 
 class SourceAnalyzer:

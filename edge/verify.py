@@ -62,8 +62,8 @@ def build(settings: BundleSettings, tell: Tell = print, *, always: bool = False)
         BundleError: there is no such bundle, or it is incomplete, altered or not trusted.
         EngineError: there is no TensorRT here, the bundle has no graphs for it, or the build failed.
     """
-    from edge.backends.tensorrt import find_runtime
     from edge.engines.build import build_engine
+    from edge.engines.runtime import find_runtime
     from edge.engines.store import check_sidecar, folder_of, read_engine, read_sidecar
 
     bundle, engines = open_bundle(settings), engines_folder(settings)
@@ -97,8 +97,11 @@ def _on_onnxruntime(bundle: Bundle) -> str:
 
 
 def _on_tensorrt(bundle: Bundle, engines: Path) -> str:
-    from edge.backends.tensorrt import TensorRtBackend, find_runtime
+    from edge.backends.tensorrt import TensorRtBackend
+    from edge.engines.runtime import find_runtime
+    from edge.engines.store import folder_of
 
+    folder_of(bundle, engines)  # a bundle without graphs is told before a machine without TensorRT
     backend = TensorRtBackend(bundle, find_runtime(), engines, OnnxRuntimeBackend(bundle))
     sidecar = backend.sidecar
     backend.close()
@@ -112,7 +115,7 @@ def _on_tensorrt(bundle: Bundle, engines: Path) -> str:
 
 def _has_tensorrt(bundle: Bundle, tell: Tell) -> bool:
     """Whether there is an engine to check; a bundle or a machine without TensorRT fails nothing."""
-    from edge.backends.tensorrt import find_runtime
+    from edge.engines.runtime import find_runtime
 
     if not bundle.manifest.tensorrt_tolerance:
         return False

@@ -5,6 +5,7 @@ Nothing is built here: a device that should be listening does not spend minutes 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +23,7 @@ class Choice:
     """A runtime whose golden outputs agree, and what there is to say about it."""
 
     backend: Backend
-    note: str = ""
+    trouble: Callable[[], str] = lambda: ""
     """Why TensorRT does not run although it was asked for or this board has it; empty where all is as wanted."""
 
 
@@ -43,16 +44,19 @@ def choose_backend(bundle: Bundle, kind: Kind, engines: Path) -> Choice:
     from edge.backends.onnxruntime import OnnxRuntimeBackend
 
     fallback = OnnxRuntimeBackend(bundle)
-    note = ""
+    why = ""
     is_wanted = kind == "tensorrt" or (
         kind == "auto" and bool(bundle.manifest.tensorrt_tolerance) and find_spec("tensorrt") is not None
     )
     if is_wanted:
-        from edge.backends.tensorrt import TensorRtBackend, find_runtime
+        from edge.backends.tensorrt import TensorRtBackend
+        from edge.engines.runtime import find_runtime
 
         try:
-            return Choice(TensorRtBackend(bundle, find_runtime(), engines, fallback))
+            backend = TensorRtBackend(bundle, find_runtime(), engines, fallback)
         except (EngineError, BundleError) as error:
-            note = f"not on TensorRT: {error}"
+            why = f"not on TensorRT: {error}"
+        else:
+            return Choice(backend, lambda: backend.trouble)
     check_golden(bundle, fallback)
-    return Choice(fallback, note)
+    return Choice(fallback, lambda: why)

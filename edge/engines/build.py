@@ -13,29 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from edge.bundle import Bundle
-from edge.engines.board import Board
-from edge.engines.cuda import Cuda
 from edge.engines.golden import check_outputs
 from edge.engines.plan import PRECISIONS, Plan, Precision, check_known_bad, parse_version, plan
+from edge.engines.runtime import Runtime
 from edge.engines.session import EngineSession, encoder_shapes
 from edge.engines.store import Sidecar, folder_of, write_engine
 from edge.errors import BundleError, EngineError
 
 WORKSPACE_BYTES = 512 << 20
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """The system's TensorRT and CUDA, and the machine that they run on."""
-
-    trt: Any
-    """The module `tensorrt`."""
-    cudart: Any
-    board: Board
-
-    def cuda(self) -> Cuda:
-        """A stream of its own for one session."""
-        return Cuda(self.cudart)
 
 
 def build_engine(
@@ -94,8 +79,8 @@ class _Built:
 
 def _build_one(bundle: Bundle, runtime: Runtime, precision: Precision) -> _Built:
     how = plan(parse_version(runtime.board.tensorrt), precision)
-    engine = _serialise(runtime.trt, _read_graph(bundle, how.graph), how)
-    session = EngineSession(runtime.trt, runtime.cuda(), engine, encoder_shapes(bundle.manifest))
+    engine = _serialise(runtime, _read_graph(bundle, how.graph), how)
+    session = EngineSession(runtime, engine, encoder_shapes(bundle.manifest))
     try:
         median_ms, trouble = session.median_ms(), ""
         try:
@@ -118,10 +103,11 @@ def _read_graph(bundle: Bundle, name: str) -> bytes:
     return content
 
 
-def _serialise(trt: Any, graph: bytes, how: Plan) -> bytes:
-    builder = trt.Builder(trt.Logger(trt.Logger.WARNING))
+def _serialise(runtime: Runtime, graph: bytes, how: Plan) -> bytes:
+    trt = runtime.trt
+    builder = trt.Builder(runtime.logger)
     network = builder.create_network(_network_flags(trt, how))
-    parser = trt.OnnxParser(network, trt.Logger(trt.Logger.WARNING))
+    parser = trt.OnnxParser(network, runtime.logger)
     if not parser.parse(graph):
         told = [str(parser.get_error(place)).splitlines()[0] for place in range(parser.num_errors)]
         raise EngineError(f"TensorRT cannot read {how.graph}: {'; '.join(told)[:300] or 'it does not say why'}")

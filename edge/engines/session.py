@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Manifest
-from edge.engines.cuda import Cuda
+from edge.engines.runtime import Runtime
 from edge.errors import EngineError
 
 WARM_UP, TIMED = 20, 200
@@ -34,21 +34,20 @@ def encoder_shapes(manifest: Manifest) -> dict[str, tuple[int, ...]]:
 class EngineSession:
     """Owns an engine, its context and its device memory; one thread at a time calls `run`."""
 
-    def __init__(self, trt: Any, cuda: Cuda, engine: bytes, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, runtime: Runtime, engine: bytes, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Load an engine.
 
         Args:
-            trt: the system's module `tensorrt`.
-            cuda: taken over, and closed by `close`.
+            runtime: the system's.
             engine: as `edge.engines.store.read_engine` gives it.
             shapes: of `encoder_shapes`.
 
         Raises:
             EngineError: TensorRT does not take the engine, or it is not of such an encoder.
         """
-        self._cuda = cuda
+        trt = runtime.trt
         # The runtime and the engine must live as long as the context.
-        self._runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+        self._runtime = trt.Runtime(runtime.logger)
         self._engine = self._runtime.deserialize_cuda_engine(engine)
         if self._engine is None:
             raise EngineError("TensorRT refuses the engine: it was built by another version or for another GPU")
@@ -56,12 +55,16 @@ class EngineSession:
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise EngineError("TensorRT has no memory for the engine")
-        self._host = {name: cuda.host_array(shape) for name, shape in shapes.items()}
-        self._device = {name: cuda.allocate(array.nbytes) for name, array in self._host.items()}
-        for name, address in self._device.items():
-            self._context.set_tensor_address(name, address)
-        self._has_graph = False
-        self._warm_up()
+        self._cuda, self._has_graph = runtime.cuda(), False
+        try:
+            self._host = {name: self._cuda.host_array(shape) for name, shape in shapes.items()}
+            self._device = {name: self._cuda.allocate(array.nbytes) for name, array in self._host.items()}
+            for name, address in self._device.items():
+                self._context.set_tensor_address(name, address)
+            self._warm_up()
+        except EngineError:
+            self._cuda.close()
+            raise
 
     @property
     def has_graph(self) -> bool:
