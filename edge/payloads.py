@@ -61,8 +61,14 @@ def event_payload(origin: Origin, event: Event, anchor: Anchor, *, event_id: str
 
 
 def as_historical(payload: bytes) -> bytes:
-    """An event payload with `historical` set: it reaches the broker late and must not set off an alarm now."""
-    return to_bytes({**json.loads(payload), "historical": True})
+    """An event payload with `historical` set: it reaches the broker late and must not set off an alarm now.
+
+    What is no JSON object, as after damage to the disk, stays as it is: it must not hold up what waits behind it.
+    """
+    try:
+        return to_bytes({**json.loads(payload), "historical": True})
+    except (ValueError, TypeError):
+        return payload
 
 
 def status_payload(
