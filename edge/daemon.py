@@ -9,12 +9,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from dataclasses import replace
 from types import FrameType
 
 import structlog
 from uuid6 import uuid7
 
 from edge import __version__, logs
+from edge.backends.shared import SharedBackend
 from edge.config import Settings
 from edge.errors import UserError
 from edge.hooks import Hooks
@@ -32,6 +34,8 @@ log = structlog.get_logger()
 DRAIN_S = 10.0
 """How long the end of a run waits for the broker to take what is in the outbox."""
 
+_STOP_S = 15.0
+"""How long the end of a run waits for what has been heard to be analysed."""
 _TURN_S = 1.0
 
 
@@ -47,12 +51,14 @@ def run(settings: Settings, started: float) -> int:
     """
     logs.configure(settings.log)
     model = open_model(settings.bundle)
-    model.check(settings)
+    model.widest(settings)
     sources = open_sources(settings)
     outbox = Outbox(settings.outbox_path, max_mb=settings.outbox.max_mb, max_age_days=settings.outbox.max_age_days)
     origin = Origin(str(uuid7()), __version__, model.name, "")
     status = Status(origin, lambda: outbox.depth)
     publisher = Publisher(settings.mqtt, settings.base_topic, outbox, status.payload)
+    inference = SharedBackend(model.backend)
+    model = replace(model, backend=inference)
     hooks = Hooks()
     journal = Journal(origin, settings.base_topic, outbox, hooks, publisher.notify)
     listeners = Listeners(
@@ -60,6 +66,7 @@ def run(settings: Settings, started: float) -> int:
         for name, pace, source in sources
     )
     status.add_part("outbox", lambda: outbox.trouble)
+    status.add_part("inference", lambda: inference.trouble)
     status.add_part("", lambda: listeners.trouble)
     status.set_times(
         last_audio_at=lambda: listeners.last_audio_at, last_inference_at=lambda: listeners.last_inference_at
@@ -80,7 +87,9 @@ def run(settings: Settings, started: float) -> int:
     farewell = "failed"
     try:
         while not listeners.wait(_TURN_S):
-            pass
+            if listeners.stopping_s > _STOP_S:
+                log.error("listeners_do_not_end", action="the sound of the last seconds is lost")
+                break
         listeners.raise_error()
         farewell = "stopped"
     except UserError as error:
