@@ -180,7 +180,7 @@ class PublishedLoop:
 def write_bert_base(folder: Path) -> Path:
     """Write a text model of BERT-base's size (PubMedBERT, Bio_ClinicalBERT), and return its folder.
 
-    Its weights are random, which makes no reading slower or faster, and its tokens are MiniLM's, of the same vocabulary.
+    Its weights are random, which makes no reading slower or faster; its tokens are MiniLM's.
     """
     small = find(TeacherSpec(model="minilm")).folder(TeacherSpec(model="minilm"))
     torch.manual_seed(0)
