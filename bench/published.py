@@ -182,10 +182,10 @@ def write_bert_base(folder: Path) -> Path:
 
     Its weights are random, which makes no reading slower or faster; its tokens are MiniLM's.
     """
-    small = find(TeacherSpec(model="minilm")).folder(TeacherSpec(model="minilm"))
+    small = TeacherSpec.model_validate({"model": "minilm"})
     torch.manual_seed(0)
     BertModel(BertConfig()).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(small).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(find(small).folder(small)).save_pretrained(folder)
     return folder
 
 

@@ -41,7 +41,7 @@ class ClipLogMel(nn.Module):
         """Return float32 whatever the surrounding precision; silence becomes zeros."""
         with torch.autocast(waveform.device.type, enabled=False):
             # The frames of one clip fit into a processor's cache, those of a batch do not: eight times as fast.
-            parts = waveform.float().split(1) if waveform.device.type == "cpu" else [waveform.float()]
+            parts = torch.split(waveform.float(), 1) if waveform.device.type == "cpu" else [waveform.float()]
             level = torch.log(torch.cat([self.power(part) for part in parts]) + FLOOR)
             mean = level.mean(dim=(1, 2), keepdim=True)
             scale = level.std(dim=(1, 2), keepdim=True)
