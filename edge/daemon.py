@@ -17,6 +17,7 @@ from uuid6 import uuid7
 
 from edge import __version__, logs
 from edge.backends.shared import SharedBackend
+from edge.breathing import Breathing
 from edge.config import Settings
 from edge.errors import UserError
 from edge.hooks import Hooks
@@ -61,6 +62,9 @@ def run(settings: Settings, started: float) -> int:
     model = replace(model, backend=inference)
     hooks = Hooks()
     journal = Journal(origin, settings.base_topic, outbox, hooks, publisher.notify)
+    if settings.respiration.enabled:
+        topic = f"{settings.base_topic}/respiration"
+        Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name))
     listeners = Listeners(
         Listener(name, source, model, settings, pace=pace, keep=journal.keep, hooks=hooks)
         for name, pace, source in sources
