@@ -25,6 +25,7 @@ from edge.journal import Journal
 from edge.listener import Listener
 from edge.listeners import Listeners, open_sources
 from edge.mqtt import Publisher
+from edge.notify import Notifier
 from edge.outbox import Outbox
 from edge.payloads import Origin
 from edge.pipeline import open_model
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 DRAIN_S = 10.0
 """How long the end of a run waits for the broker to take what is in the outbox."""
 
+SILENCE_S = 60.0
+"""A source that says nothing for so long, neither sound nor trouble, is not looked after by anybody."""
 _STOP_S = 15.0
 """How long the end of a run waits for what has been heard to be analysed."""
 _TURN_S = 1.0
@@ -75,6 +78,8 @@ def run(settings: Settings, started: float) -> int:
     status.set_times(
         last_audio_at=lambda: listeners.last_audio_at, last_inference_at=lambda: listeners.last_inference_at
     )
+    notifier = Notifier()
+    turn_s = min(_TURN_S, notifier.interval_s or _TURN_S)
     _stop_on_signal(listeners)
     publisher.start()
     listeners.start()
@@ -90,7 +95,9 @@ def run(settings: Settings, started: float) -> int:
     )
     farewell = "failed"
     try:
-        while not listeners.wait(_TURN_S):
+        notifier.ready()
+        while not listeners.wait(turn_s):
+            notifier.turn(inference.trouble or listeners.stuck(SILENCE_S))
             if listeners.stopping_s > _STOP_S:
                 log.error("listeners_do_not_end", action="the sound of the last seconds is lost")
                 break
@@ -100,6 +107,7 @@ def run(settings: Settings, started: float) -> int:
         farewell = str(error)
         raise
     finally:
+        notifier.stopping()
         listeners.stop()
         publisher.stop(DRAIN_S, farewell)
         outbox.close()

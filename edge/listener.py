@@ -31,6 +31,8 @@ log = structlog.get_logger()
 
 _LAG_S = 5.0
 """What the analysis may be behind before the status tells it: half of what the backlog holds."""
+_STUCK_S = 30.0
+"""A block is analysed in a fraction of a second; after so long the analysis counts as stuck."""
 _TELL_DROPPED_S = 60.0
 """For how long the status tells that sound was dropped."""
 
@@ -79,6 +81,7 @@ class Listener:
         self._rate_hz = model.sample_rate_hz
         self.anchor = self._anchor_at(clock.utc_now())
         self._in_hand_since: float | None = None
+        self._heard_at = time.monotonic()
         self._dropped_s = 0.0
         self._dropped_at: float | None = None
         self._keep = keep
@@ -115,6 +118,21 @@ class Listener:
         since = self._in_hand_since
         return self.backlog.waiting_s + (time.monotonic() - since if since is not None else 0.0)
 
+    def stuck(self, silence_s: float) -> str:
+        """Why it neither hears nor knows that it does not; empty while it is alive.
+
+        A source that tells its trouble is looked after by whoever tells it; one that is silent for longer than
+        `silence_s` without a word is not.
+        """
+        if self.is_done:
+            return ""
+        now = time.monotonic()
+        if self._in_hand_since is not None:
+            return "the analysis does not go on" if now - self._in_hand_since > _STUCK_S else ""
+        if not self._reading.is_alive() or self.source.trouble or self.backlog.waiting_s:
+            return ""
+        return "the source has fallen silent" if now - self._heard_at > silence_s else ""
+
     @property
     def monitored_s(self) -> float:
         """Seconds of sound analysed."""
@@ -127,6 +145,7 @@ class Listener:
 
     def start(self) -> None:
         """Begin to listen."""
+        self._heard_at = time.monotonic()
         self._analysing.start()
         self._reading.start()
 
@@ -141,6 +160,7 @@ class Listener:
     def _read(self) -> None:
         try:
             for block in self.source.blocks():
+                self._heard_at = time.monotonic()
                 self.last_audio_at = clock.utc_now()
                 self.backlog.put(Arrival(block, time.monotonic()), self.source.sample_rate_hz)
         except Exception as error:

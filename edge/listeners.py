@@ -109,6 +109,11 @@ class Listeners:
             if listener.error is not None:
                 raise listener.error
 
+    def stuck(self, silence_s: float) -> str:
+        """Why one of them is not alive, in one line; empty while all are. See `Listener.stuck`."""
+        told = ((listener.name, listener.stuck(silence_s)) for listener in self._listeners)
+        return next((f"{name}: {text}" for name, text in told if text), "")
+
     @property
     def trouble(self) -> str:
         """What troubles them, in one line, each with its name where there are several."""

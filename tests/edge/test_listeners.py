@@ -228,3 +228,33 @@ def test_open_sources_goes_on_without_one_of_several_but_not_without_all(tmp_pat
         next(opened[0][2].blocks())
     with pytest.raises(AudioError, match=r"no\.wav: no such file"):
         open_sources(settings_of(missing, missing))
+
+
+def test_source_that_falls_silent_without_a_word_is_stuck_but_one_that_tells_its_trouble_is_looked_after(
+    model: Model, sounds: Sounds
+) -> None:
+    fed = Fed("bed-12")
+    fed.trouble = "no microphone"
+    ward = Ward(model, fed)
+    ward.listeners.start()
+    assert ward.listeners.stuck(silence_s=-1.0) == ""
+    fed.trouble = ""
+    assert ward.listeners.stuck(silence_s=-1.0) == "bed-12: the source has fallen silent"
+    assert ward.listeners.stuck(silence_s=3_600.0) == ""
+    ward.end()
+    assert ward.listeners.stuck(silence_s=-1.0) == ""
+
+
+def test_analysis_that_does_not_go_on_is_stuck(
+    tiny_bundle: Bundle, tiny_backend: Backend, sounds: Sounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.listener._STUCK_S", 0.0)
+    fed, stuck = Fed("bed-12"), Stuck(tiny_backend)
+    ward = Ward(Model(tiny_bundle, stuck), fed)
+    ward.listeners.start()
+    fed.feed(Block(0, sounds(16_000, 3.0)[:, None]))
+    told = "bed-12: the analysis does not go on"
+    eventually(lambda: ward.listeners.stuck(silence_s=3_600.0) == told, "a stuck analysis")
+    stuck.gate.set()
+    eventually(lambda: ward.listeners.stuck(silence_s=3_600.0) == "", "the analysis going on")
+    ward.end()
