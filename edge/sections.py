@@ -55,7 +55,7 @@ class BundleSettings(Section):
     """Which model runs."""
 
     path: str = ""
-    """Folder of the bundle; empty: the bundle that ships."""
+    """Folder of the bundle, or the name of one that ships; empty: room, which ships."""
     trusted_keys: tuple[str, ...] = ()
     """PEM files of the Ed25519 public keys whose signature on a bundle is accepted."""
     allow_unsigned: bool = False
