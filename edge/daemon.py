@@ -17,6 +17,7 @@ from uuid6 import uuid7
 
 from edge import __version__, clock, logs
 from edge.backends.shared import SharedBackend
+from edge.breathing import Breathing
 from edge.clock import StepWatch
 from edge.config import Settings
 from edge.corrections import Corrections
@@ -69,6 +70,9 @@ def run(settings: Settings, started: float) -> int:
     journal = Journal(
         origin, settings.base_topic, outbox, corrections=corrections, hooks=hooks, notify=publisher.notify
     )
+    if settings.respiration.enabled:
+        topic = f"{settings.base_topic}/respiration"
+        Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name))
     listeners = Listeners(
         Listener(name, source, model, settings, pace=pace, keep=journal.keep, hooks=hooks)
         for name, pace, source in sources

@@ -23,7 +23,7 @@ from edge.outbox import Outbox
 from edge.payloads import Origin
 from edge.pipeline import Model
 from edge.sources.base import Block
-from tests.listening import Fed
+from tests.wards import Fed
 
 BOOT_1970 = datetime(1970, 1, 1, 0, 0, 7, tzinfo=timezone.utc)
 TRUE = datetime(2026, 11, 23, 22, 0, tzinfo=timezone.utc)

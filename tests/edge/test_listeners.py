@@ -19,7 +19,7 @@ from edge.listeners import open_sources
 from edge.pipeline import Model
 from edge.sources.base import Block
 from tests.brokers import eventually
-from tests.listening import Fed, Stuck, Ward
+from tests.wards import Fed, Stuck, Ward
 
 Sounds = Callable[..., NDArray[np.float32]]
 
