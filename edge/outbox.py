@@ -142,8 +142,7 @@ class Outbox:
         """Retry what the disk refused, and drop what is over the age cap; to be called every few seconds."""
         with self._mutex:
             if self._file is None:
-                with contextlib.suppress(OutboxError):  # told by its trouble; only the start can end the program
-                    self._reopen()
+                self._reopen_while_running()
             self._settle()
             # A clock that was never set makes every age wrong; a message is not dropped on such evidence.
             if clock.is_synchronised():
@@ -175,8 +174,7 @@ class Outbox:
             if finish_repair(self._path):
                 self._is_damaged = False
             self._file = self._open_file()
-        except OutboxError as error:
-            self._troubles.report("open", error)
+        except OutboxError:
             raise
         except (OSError, sqlite3.Error) as error:
             self._troubles.report("open", error)
@@ -184,6 +182,12 @@ class Outbox:
         self._base = self._file.base
         for operation in ("open", "damage"):
             self._troubles.recover(operation, self._stored)
+
+    def _reopen_while_running(self) -> None:
+        try:
+            self._reopen()
+        except OutboxError as error:  # only at the start does it end the program
+            self._troubles.report("open", error)
 
     def _open_file(self) -> OutboxFile:
         if not self._is_damaged:
@@ -223,8 +227,7 @@ class Outbox:
                 with contextlib.suppress(sqlite3.Error):
                     self._file.close()
                 self._file = None
-                with contextlib.suppress(OutboxError):
-                    self._reopen()
+                self._reopen_while_running()
             else:
                 self._troubles.recover(operation, self._stored)
                 return done

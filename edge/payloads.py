@@ -95,6 +95,7 @@ def status_payload(
     last_audio_at: datetime | None,
     last_inference_at: datetime | None,
     outbox_depth: int | None,
+    outbox_dropped: int | None,
 ) -> dict[str, Any]:
     """How the device is; times and depth are None where they are not known, as in the will."""
     return {
@@ -106,6 +107,7 @@ def status_payload(
         "last_audio_at": rfc3339(last_audio_at) if last_audio_at else None,
         "last_inference_at": rfc3339(last_inference_at) if last_inference_at else None,
         "outbox_depth": outbox_depth,
+        "outbox_dropped": outbox_dropped,
     }
 
 

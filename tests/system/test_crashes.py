@@ -74,7 +74,7 @@ Connection.send = send_event
 for number in range(first, int(sys.argv[6])):
     if number == 2: publisher.start()  # two events have waited, the others are live
     outbox.put(f"event-{number}", f"{base}/event", json.dumps({"event_id": f"event-{number}"}).encode())
-    print(number, flush=True)
+    print(number, file=sys.stderr, flush=True)  # standard output has the log
     publisher.notify()
 if not publisher._thread.is_alive(): publisher.start()
 deadline = time.monotonic() + 60
@@ -119,7 +119,7 @@ def test_killed_at_any_step_loses_nothing_and_repeats_one_event_at_most(
     with Subscriber(broker.port) as subscriber:
         killed = live(0, step)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-        stored = len(killed.stdout.split())
+        stored = len(killed.stderr.split())
         # What was told to be stored must arrive; what the killed one had not come to, the next one finds.
         revived = live(stored, "never")
         assert revived.returncode == 0, revived.stderr
