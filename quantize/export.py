@@ -24,7 +24,7 @@ from align.corpora.recording import Split
 from distill.frontend import OPSET
 from edge.backends.base import Backend
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.bundle import Bundle, Label, Metric, write_manifest
+from edge.bundle import Bundle, Label, Manifest, Metric, write_manifest
 from edge.scoring import Report
 from edge.settings import run_program
 from quantize.bundling import draft_manifest, prove, refuse_foreign, replace, write_float32, write_int8
@@ -91,6 +91,8 @@ def _opened(settings: ExportSettings) -> Callable[[Path], Exporter]:
 
         return opened(settings)
     checkpoint = load_checkpoint(settings.checkpoint)
+    if settings.labels:
+        raise ExportError(f"labels: only a student of distill.teach can leave some out, not {settings.checkpoint}")
     splits = read_splits(settings.recordings, checkpoint)
     return lambda scratch: Exporter(settings, checkpoint, splits, scratch)
 
@@ -114,7 +116,7 @@ class Exporter:
         self, settings: ExportSettings, checkpoint: Checkpoint, splits: dict[Split, list[Recording]], scratch: Path
     ) -> None:
         self._settings, self._checkpoint, self._splits, self._scratch = settings, checkpoint, splits, scratch
-        self._draft = draft_manifest(settings.name, settings.version, checkpoint)
+        self._draft = self._draft_manifest()
         self._rate = self._draft.front_end.sample_rate_hz
         self._golden = golden_windows(self._draft.window_samples, self._rate)
         self._bundles = {precision: Bundle(scratch / precision, self._draft) for precision in PRECISIONS}
@@ -232,6 +234,10 @@ class Exporter:
             write_manifest(folder, results.manifest)
             prove(folder)
             found += [f"{path.name} {_size(path)}" for path in sorted(folder.iterdir())]
+
+    def _draft_manifest(self) -> Manifest:
+        """What is known before anything is measured."""
+        return draft_manifest(self._settings.name, self._settings.version, self._checkpoint)
 
     def _load(self, split: Split) -> list[LabelledClip]:
         """Decode a split and say what is known of each recording."""

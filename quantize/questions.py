@@ -7,7 +7,7 @@ it (the column with `_here`, as `murmur_here`), by that, else by the person's an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from align.corpora import Recording, hold_out, read_table
 from align.corpora.recording import Split
 from align.statistics import Interval, auroc_difference, auroc_interval
 from align.tasks import Examples, Task, examples
+from edge.bundle import OperatingPoint
 from quantize.errors import ExportError
 from quantize.operating_points import ON, Choice
 from quantize.parity import LabelAccuracy, Track
@@ -81,7 +82,9 @@ def log_odds(tracks: Sequence[Track], column: int) -> NDArray[np.float64]:
     return np.asarray(np.log(mean / (1.0 - mean)))
 
 
-def asked(question: Task, clips: Sequence[LabelledClip], column: int, scores: NDArray[np.float64]) -> dict[str, Examples]:
+def asked(
+    question: Task, clips: Sequence[LabelledClip], column: int, scores: NDArray[np.float64]
+) -> dict[str, Examples]:
     """Scores and answers of the people (where the question is about people), and of the recordings."""
     features = scores.astype(np.float32)[:, np.newaxis]
     known = [at for at, clip in enumerate(clips) if clip.holds[column] is not None]
@@ -105,8 +108,7 @@ def question_accuracy(
     for column, question in enumerate(questions):
         after = asked(question, clips, column, log_odds(tracks, column))
         before = asked(question, clips, column, log_odds(reference, column))
-        for unit in sorted(after):
-            found.append(_told_apart(f"{question.name}, {unit}", after[unit], before[unit], rounds))
+        found += [_told_apart(f"{question.name}, {unit}", after[unit], before[unit], rounds) for unit in sorted(after)]
     return found
 
 
@@ -138,3 +140,15 @@ def choose_sustained(label: str, scores: NDArray[np.float64], truth: NDArray[np.
     criterion = f"sensitivity at a specificity of {SPECIFICITY:g} or more"
     columns = ("on", "sensitivity", "specificity")
     return Choice(label, point, criterion, basis, float(sensitivity[place]), columns, tuple(rows))
+
+
+def sustained(on: float, window_s: float) -> OperatingPoint:
+    """An event for a score that stays high over windows that agree, and one more each half minute that it goes on."""
+    return OperatingPoint(
+        on=on,
+        off=round(0.7 * on, 3),
+        minimum_duration_s=round(SUSTAINED * window_s, 2),
+        merge_gap_s=round(window_s / 2, 2),
+        refractory_s=0.0,
+        split_depth=0.0,
+    )
