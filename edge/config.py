@@ -22,6 +22,7 @@ from edge.sections import (
     OutboxSettings,
     SourceSettings,
     Threshold,
+    UpdateSettings,
     WindowSettings,
 )
 from edge.settings import ProgramSettings
@@ -42,6 +43,7 @@ class Settings(ProgramSettings):
     """Score from 0.01 to 1 at which an event of a label opens, in place of the bundle's, as label=score."""
     mqtt: MqttSettings = MqttSettings()
     outbox: OutboxSettings = OutboxSettings()
+    update: UpdateSettings = UpdateSettings()
     log: LogSettings = LogSettings()
 
     @property
@@ -60,6 +62,11 @@ class Settings(ProgramSettings):
         if self.outbox.path:
             return Path(self.outbox.path).expanduser()
         return _state_folder() / "outbox.db"
+
+    @property
+    def update_folder(self) -> Path:
+        """Where installed bundles are kept, resolved for this machine."""
+        return Path(self.update.folder).expanduser() if self.update.folder else self.outbox_path.parent / "bundles"
 
 
 def _state_folder() -> Path:
