@@ -8,6 +8,7 @@ when one follows an end out of order or the bundle does not open, and confirms a
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -41,27 +42,30 @@ class RunningBundle:
         self._records = RecordFile(settings.update_folder, settings.bundle.path)
         self._now = now
         self._probation_since: float | None = None
+        self._lock = threading.Lock()
 
     def open(self) -> Model:
         """Open the bundle that this start runs.
 
         Raises:
             BundleError: the configured bundle is not to be used either.
+            ConfigError: windows or thresholds are set that it cannot run with.
         """
         return self._open(self._choose())
 
     def progress(self, scores: NDArray[np.float32]) -> None:
         """Judge scores of the live sound; once the probation is over, confirm the bundle and remove the old one."""
-        since = self._probation_since
-        if since is None:
-            return
-        if not np.isfinite(scores).all():
-            self._probation_since = None
-            self._go_back(self._records.read(), "it gives scores of the live sound that are no numbers")
-            self.on_left()
-        elif self._now() - since >= self._settings.update.probation_s:
-            self._probation_since = None
-            self._confirm()
+        with self._lock:  # every listener has a thread, and one verdict is enough
+            since = self._probation_since
+            if since is None:
+                return
+            if not np.isfinite(scores).all():
+                self._probation_since = None
+                self._go_back(self._records.read(), "it gives scores of the live sound that are no numbers")
+                self.on_left()
+            elif self._now() - since >= self._settings.update.probation_s:
+                self._probation_since = None
+                self._confirm()
 
     def end(self) -> None:
         """The run ends in order: the next start need not suspect the bundle."""
@@ -79,6 +83,7 @@ class RunningBundle:
     def _open(self, record: Record) -> Model:
         try:
             model = open_model(self._settings_of(record))
+            model.check(self._settings)
         except UserError as error:
             if not record.current:
                 raise
