@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from http.client import responses
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 from urllib.parse import urlsplit
@@ -58,9 +59,8 @@ def take(origin: str, target: BinaryIO, settings: UpdateSettings, stopping: thre
         return _fetch(origin, target, settings, stopping)
     try:
         # Not blocking: a pipe without a writer would hold this up for ever.
-        descriptor = os.open(origin, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
+        with open(origin, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+            status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise UpdateError(f"{origin}: is no file; name an archive, a bundle as one .tar")
             _check_size(status.st_size, settings, origin)
@@ -84,7 +84,7 @@ def _fetch(url: str, target: BinaryIO, settings: UpdateSettings, stopping: threa
                 _check_size(int(length), settings, where)
             digest = _copy(answer, target, settings, stopping, where)
     except urllib.error.HTTPError as error:
-        raise UpdateError(f"{where}: the host answers {error.code} {error.reason}") from error
+        raise UpdateError(f"{where}: the host answers {error.code} {responses.get(error.code, '')}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         if isinstance(error, UpdateError):
             raise
