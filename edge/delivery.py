@@ -98,7 +98,7 @@ class Delivery:
         if self._status_message is not None or self._free < 1:
             return
         status = self._status()
-        summary = (status["state"], status["reason"])
+        summary = (status["state"], status["reason"], status.get("update"))
         if summary != self._said or now >= self._status_due:
             self._said = summary
             self._status_due = now + _STATUS_S

@@ -93,6 +93,14 @@ class RecordFile:
             raise UpdateError(f"{path}: is damaged: {first_line(error)}; remove it to run bundle.path") from error
         return record if record.configured == self._configured else Record(configured=self._configured)
 
+    def mark(self) -> tuple[int, int]:
+        """Something else after every change, by whichever process."""
+        try:
+            status = (self.folder / _RECORD).stat()
+        except OSError:
+            return (0, 0)
+        return (status.st_ino, status.st_mtime_ns)
+
     def change(self, change: Callable[[Record], Record]) -> Record:
         """Replace the record by what `change` makes of it, and return that.
 

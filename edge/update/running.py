@@ -43,6 +43,8 @@ class RunningBundle:
         self._now = now
         self._probation_since: float | None = None
         self._lock = threading.Lock()
+        self._status: dict[str, Any] | None = None
+        self._status_mark: tuple[int, int] | None = None
 
     def open(self) -> Model:
         """Open the bundle that this start runs.
@@ -73,7 +75,13 @@ class RunningBundle:
             self._write(lambda record: record.model_copy(update={"in_order": True}))
 
     def status(self) -> dict[str, Any] | None:
-        """How the last update stands, for the status; None where there was none."""
+        """How the last update stands, for the status, which is asked for often; None where there was none."""
+        mark = self._records.mark()
+        if mark != self._status_mark:
+            self._status, self._status_mark = self._read_status(), mark
+        return self._status
+
+    def _read_status(self) -> dict[str, Any] | None:
         try:
             outcome = self._records.read().outcome
         except UpdateError as error:
