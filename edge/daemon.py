@@ -11,12 +11,15 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from types import FrameType
 
 import structlog
 from uuid6 import uuid7
 
 from edge import __version__, logs
+from edge.backends.shared import SharedBackend
+from edge.breathing import Breathing
 from edge.config import Settings
 from edge.errors import UserError
 from edge.hooks import Hooks
@@ -24,6 +27,7 @@ from edge.journal import Journal
 from edge.listener import Listener
 from edge.listeners import Listeners, open_sources
 from edge.mqtt import Publisher
+from edge.notify import Notifier
 from edge.outbox import Outbox
 from edge.payloads import Origin
 from edge.status import Status
@@ -35,6 +39,10 @@ log = structlog.get_logger()
 DRAIN_S = 10.0
 """How long the end of a run waits for the broker to take what is in the outbox."""
 
+SILENCE_S = 60.0
+"""A source that says nothing for so long, neither sound nor trouble, is not looked after by anybody."""
+_STOP_S = 15.0
+"""How long the end of a run waits for what has been heard to be analysed."""
 _UPDATER_STOP_S = 5.0
 _TURN_S = 1.0
 
@@ -57,13 +65,19 @@ def run(settings: Settings, started: float) -> int:
     origin = Origin(str(uuid7()), __version__, model.name, "")
     status = Status(origin, lambda: outbox.depth)
     publisher = Publisher(settings.mqtt, settings.base_topic, outbox, status.payload)
+    inference = SharedBackend(model.backend)
+    model = replace(model, backend=inference)
     hooks = Hooks()
     journal = Journal(origin, settings.base_topic, outbox, hooks, publisher.notify)
+    if settings.respiration.enabled:
+        topic = f"{settings.base_topic}/respiration"
+        Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name))
     listeners = Listeners(
         Listener(name, source, model, settings, pace=pace, keep=journal.keep, hooks=hooks)
         for name, pace, source in sources
     )
     status.add_part("outbox", lambda: outbox.trouble)
+    status.add_part("inference", lambda: inference.trouble)
     status.add_part("", lambda: listeners.trouble)
     status.set_times(
         last_audio_at=lambda: listeners.last_audio_at, last_inference_at=lambda: listeners.last_inference_at
@@ -73,6 +87,8 @@ def run(settings: Settings, started: float) -> int:
     ending = _Ending(listeners)
     running.on_left = ending.restart
     updater = Updater(settings, ending.restart) if settings.update.enabled else None
+    notifier = Notifier()
+    turn_s = min(_TURN_S, notifier.interval_s or _TURN_S)
     ending.on_signal()
     publisher.start()
     listeners.start()
@@ -90,14 +106,20 @@ def run(settings: Settings, started: float) -> int:
     )
     farewell = "failed"
     try:
-        while not listeners.wait(_TURN_S):
-            pass
+        notifier.ready()
+        while not listeners.wait(turn_s):
+            notifier.turn(inference.trouble or listeners.stuck(SILENCE_S))
+            if listeners.stopping_s > _STOP_S:
+                log.error("listeners_do_not_end", action="the sound of the last seconds is lost")
+                break
         listeners.raise_error()
         farewell = "stopped"
     except UserError as error:
         farewell = str(error)
         raise
     finally:
+        if not ending.is_restart:  # a service that is stopping is killed after a while, though it starts anew meanwhile
+            notifier.stopping()
         if updater is not None:
             updater.stop(_UPDATER_STOP_S)
         listeners.stop()
@@ -129,9 +151,14 @@ class _Ending:
         self._restart.set()
         self._listeners.stop()
 
+    @property
+    def is_restart(self) -> bool:
+        """Whether the program is to start anew; a signal wins."""
+        return self._restart.is_set() and not self._signalled.is_set()
+
     def restart_if_due(self) -> None:
-        """Start the program anew in this process, with the same command line, unless a signal has ended the run."""
-        if self._restart.is_set() and not self._signalled.is_set():
+        """Start the program anew, in this process and with the same command line, where that is how the run ended."""
+        if self.is_restart:
             log.info("restarting", reason="another bundle is to run")
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the program itself
 

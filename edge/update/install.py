@@ -20,7 +20,7 @@ from pathlib import Path
 import structlog
 
 from edge import clock
-from edge.bundle import MANIFEST, Bundle, default_bundle, load_bundle
+from edge.bundle import MANIFEST, Bundle, find_bundle, load_bundle
 from edge.config import Settings
 from edge.errors import UpdateError
 from edge.files import give_to_owner_of, make_private, open_private, sync_folder
@@ -146,8 +146,7 @@ class Installer:
     def _running_digest(self, record: Record) -> str:
         if record.current:
             return record.current
-        path = self._settings.bundle.path
-        return _digest(Path(path) if path else default_bundle())
+        return _digest(find_bundle(self._settings.bundle.path))
 
     def _check_room(self, size: int, what: str) -> None:
         free = shutil.disk_usage(self.records.folder).free

@@ -91,7 +91,7 @@ class RunningBundle:
     def _open(self, record: Record) -> Model:
         try:
             model = open_model(self._settings_of(record))
-            model.check(self._settings)
+            model.widest(self._settings)
         except UserError as error:
             if not record.current:
                 raise

@@ -95,12 +95,12 @@ def test_archive_that_is_refused_is_told_in_the_status_and_set_aside(
         eventually(lambda: (inbox / "link.tar.refused").is_symlink(), "the end of the other")
         told = [entry["reason"] for entry in daemon.logged("update_refused")]
         assert any("noise.tar.taken: the archive is no .tar file" in reason for reason in told)
-        eventually(
-            lambda: (
-                "no .tar file" in ((subscriber.payloads("/status") or [{}])[-1].get("update") or {}).get("reason", "")
-            ),
-            "the reason in the status",
-        )
+
+        def told_in_status() -> bool:
+            update = (subscriber.payloads("/status") or [{}])[-1].get("update")
+            return update is not None and update["state"] == "refused"
+
+        eventually(told_in_status, "the refusal in the status")
         assert bundles_run(daemon) == ["tiny-1.2.3"]
         assert daemon.stop() == 0
 
