@@ -17,10 +17,12 @@ from types import FrameType
 import structlog
 from uuid6 import uuid7
 
-from edge import __version__, logs
+from edge import __version__, clock, logs
 from edge.backends.shared import SharedBackend
 from edge.breathing import Breathing
+from edge.clock import StepWatch
 from edge.config import Settings
+from edge.corrections import Corrections
 from edge.errors import UserError
 from edge.hooks import Hooks
 from edge.journal import Journal
@@ -68,7 +70,10 @@ def run(settings: Settings, started: float) -> int:
     inference = SharedBackend(model.backend)
     model = replace(model, backend=inference)
     hooks = Hooks()
-    journal = Journal(origin, settings.base_topic, outbox, hooks, publisher.notify)
+    corrections = Corrections(outbox)
+    journal = Journal(
+        origin, settings.base_topic, outbox, corrections=corrections, hooks=hooks, notify=publisher.notify
+    )
     if settings.respiration.enabled:
         topic = f"{settings.base_topic}/respiration"
         Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name))
@@ -107,8 +112,14 @@ def run(settings: Settings, started: float) -> int:
     farewell = "failed"
     try:
         notifier.ready()
+        steps = StepWatch(clock.read())
         while not listeners.wait(turn_s):
             notifier.turn(inference.trouble or listeners.stuck(SILENCE_S))
+            now = clock.read()
+            if step_s := steps.step_s(now):
+                log.warning("clock_set", by_s=round(step_s, 3), synchronised=now.synchronised)
+            if corrections.turn(now):
+                publisher.notify()
             if listeners.stopping_s > _STOP_S:
                 log.error("listeners_do_not_end", action="the sound of the last seconds is lost")
                 break
