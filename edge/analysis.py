@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.backends.base import Backend
+from edge.backends.base import Backend, Output
 from edge.bundle import Bundle
 from edge.errors import ConfigError
 from edge.events import Event, EventDetector
@@ -19,11 +20,24 @@ from edge.track import ScoreTrack, TrackChunk
 from edge.windows import Window, Windower
 
 
+@dataclass(frozen=True)
+class Analysed:
+    """One window and what the model says of it."""
+
+    start: int
+    """Absolute sample index of its first sample, at the bundle's rate."""
+    valid: int
+    """Samples of it that were heard; the others are padding at the end of a stream."""
+    latency_s: float
+    """Seconds that the model took, waiting for its turn included."""
+    output: Output
+
+
 class Analyzer:
     """Push sound in blocks of any size, take events out; the events do not depend on the sizes.
 
-    Event times are sample indices at `sample_rate_hz`, the bundle's rate, with 0 at the first sample pushed. A gap in
-    the sound ends a stream: flush, and go on with a new analyzer.
+    Event times are sample indices at `sample_rate_hz`, the bundle's rate, with `start_index` at the first sample
+    pushed. A gap in the sound ends a stream: flush, and go on with a new analyzer (`edge.pipeline` does).
     """
 
     def __init__(
@@ -33,14 +47,16 @@ class Analyzer:
         *,
         input_rate_hz: int,
         channels: int,
+        start_index: int = 0,
         window_s: float | None = None,
         hop_s: float | None = None,
         thresholds: Mapping[str, float] | None = None,
     ) -> None:
         """Set up one stream of (frames, channels) blocks at `input_rate_hz`.
 
-        window_s, hop_s: None takes the bundle's. thresholds: `on` per label in place of the bundle's; `off` follows in
-        proportion. Raises ConfigError for a value that this bundle cannot run with.
+        start_index: a multiple of a frame of the front-end. window_s, hop_s: None takes the bundle's. thresholds: `on`
+        per label in place of the bundle's; `off` follows in proportion. Raises ConfigError for a value that this
+        bundle cannot run with.
         """
         manifest = bundle.manifest
         _check_window(manifest, window_s)
@@ -51,9 +67,14 @@ class Analyzer:
         self.windows_done = 0
         self.on_scores: Callable[[TrackChunk], None] | None = None
         """Observer of the fused scores, called with each finished chunk before its events are found."""
+        self.on_window: Callable[[Analysed], None] | None = None
+        """Observer of the windows, called with each before its scores are fused."""
         self._backend = backend
+        self._start_index = start_index
+        self._window_samples = manifest.window_samples
+        self._hop_samples = hop_samples
         self._resampler = StreamResampler(input_rate_hz, self.sample_rate_hz, channels)
-        self._windower = Windower(manifest.window_samples, hop_samples)
+        self._windower = Windower(manifest.window_samples, hop_samples, start_index)
         self._track = ScoreTrack(
             frame_samples=frame_samples,
             window_samples=manifest.window_samples,
@@ -65,8 +86,23 @@ class Analyzer:
 
     @property
     def position(self) -> int:
-        """Samples taken in so far, at the bundle's rate."""
+        """Absolute index one past the last sample taken in, at the bundle's rate."""
         return self._windower.end
+
+    @property
+    def monitored(self) -> int:
+        """Samples of this stream that were heard, at the bundle's rate."""
+        return self._windower.end - self._start_index
+
+    def widen(self, times: int) -> int:
+        """From the next window on, so many hops from one to the next, as far as windows allow; returns how many.
+
+        Fewer windows cost less and see each sound less often; every sample still lies in one. 1 is the normal hop.
+        """
+        times = max(1, min(times, self._window_samples // self._hop_samples))
+        self._windower.set_hop(times * self._hop_samples)
+        self._track.set_hop(times * self._hop_samples)
+        return times
 
     def push(self, samples: NDArray[np.float32]) -> list[Event]:
         """Take (frames, channels) float32 in [-1, 1]; return the events that became final.
@@ -87,9 +123,12 @@ class Analyzer:
     def _analyse(self, windows: Iterable[Window]) -> list[Event]:
         events: list[Event] = []
         for window in windows:
-            scores = self._backend.infer(window.samples).scores
+            begun = time.perf_counter()
+            output = self._backend.infer(window.samples)
             self.windows_done += 1
-            events += self._detect(self._track.add(window, scores))
+            if self.on_window is not None:
+                self.on_window(Analysed(window.start, window.valid, time.perf_counter() - begun, output))
+            events += self._detect(self._track.add(window, output.scores))
         return events
 
     def _detect(self, chunk: TrackChunk) -> list[Event]:

@@ -11,7 +11,7 @@ import re
 import socket
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from edge.sections import (
@@ -19,6 +19,7 @@ from edge.sections import (
     DeviceSettings,
     LogSettings,
     MqttSettings,
+    NamedSourceSettings,
     OutboxSettings,
     SourceSettings,
     Threshold,
@@ -36,6 +37,8 @@ class Settings(ProgramSettings):
 
     device: DeviceSettings = DeviceSettings()
     source: SourceSettings = SourceSettings()
+    sources: tuple[NamedSourceSettings, ...] = ()
+    """Several sources in place of one: a table [[sources]] for each, with the keys of [source] and a name."""
     bundle: BundleSettings = BundleSettings()
     windows: WindowSettings = WindowSettings()
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
@@ -43,6 +46,17 @@ class Settings(ProgramSettings):
     mqtt: MqttSettings = MqttSettings()
     outbox: OutboxSettings = OutboxSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _one_way_to_name_sources(self) -> Settings:
+        names = [source.name for source in self.sources]
+        if len(set(names)) != len(names):
+            raise ValueError(f"sources with a name each of its own, not {', '.join(names)}")
+        if sum(source.kind == "stdin" for source in self.sources) > 1:
+            raise ValueError("sources of which one at most is standard input")
+        if self.sources and self.source != SourceSettings():
+            raise ValueError("either [source] or [[sources]], not both")
+        return self
 
     @property
     def device_name(self) -> str:

@@ -1,4 +1,4 @@
-"""From settings to events: opens the model, and runs one source through one analyzer.
+"""From settings to events: opens the model, and runs one source's sound through it, gaps and all.
 
 Does: what `run` and `replay` share, so that a recording is heard the same way by both. Does not: store or send events,
 or know the time of day.
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.analysis import Analyzer
+from edge.analysis import Analysed, Analyzer
 from edge.backends import open_backend
 from edge.backends.base import Backend
 from edge.bundle import Bundle, check_golden, default_bundle, load_bundle
@@ -19,6 +19,7 @@ from edge.errors import AudioError
 from edge.events import Event
 from edge.sections import BundleSettings
 from edge.sources.base import Block, Source
+from edge.track import TrackChunk
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,13 @@ class Model:
         """Name and version, as ``room-1.0.0``."""
         return f"{self.bundle.manifest.name}-{self.bundle.manifest.version}"
 
-    def analyzer(self, source: Source, settings: Settings) -> Analyzer:
-        """A fresh analyzer for one run of `source`.
+    @property
+    def sample_rate_hz(self) -> int:
+        """The rate of all sample indices behind the source."""
+        return self.bundle.manifest.front_end.sample_rate_hz
+
+    def analyzer(self, settings: Settings, *, input_rate_hz: int, channels: int, start_index: int = 0) -> Analyzer:
+        """A fresh analyzer for one stream without a gap.
 
         Raises:
             ConfigError: windows or thresholds that this bundle cannot run with.
@@ -42,12 +48,21 @@ class Model:
         return Analyzer(
             self.bundle,
             self.backend,
-            input_rate_hz=source.sample_rate_hz,
-            channels=source.channels,
+            input_rate_hz=input_rate_hz,
+            channels=channels,
+            start_index=start_index,
             window_s=settings.windows.window_s,
             hop_s=settings.windows.hop_s,
             thresholds=settings.thresholds,
         )
+
+    def check(self, settings: Settings) -> None:
+        """See at the start, before any sound, that this bundle can run with the settings.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        self.analyzer(settings, input_rate_hz=self.sample_rate_hz, channels=1)
 
 
 def open_model(settings: BundleSettings) -> Model:
@@ -66,31 +81,101 @@ def open_model(settings: BundleSettings) -> Model:
     return Model(bundle, backend)
 
 
-def detect(source: Source, analyzer: Analyzer, on_block: Callable[[Block], None]) -> Iterator[Event]:
+class SourceAnalyzer:
+    """One source's blocks to its events, from one gap to the next with an analyzer each.
+
+    No window reaches over a gap: what lies before it is analysed to its end as if the sound had ended there. Events
+    have absolute sample indices at the bundle's rate, with 0 at the source's position 0; a stretch begins at the
+    nearest frame (0.01 s), so times after a gap are true to half of that.
+    """
+
+    def __init__(self, model: Model, settings: Settings, source: Source) -> None:
+        """Nothing is built before the first block, which tells the source's rate and channels."""
+        self.model = model
+        self.on_window: Callable[[Analysed], None] | None = None
+        self.on_scores: Callable[[TrackChunk], None] | None = None
+        self.gap_s = 0.0
+        """Seconds of sound that the source did not deliver, or that were dropped before they came here."""
+        self.position: int | None = None
+        """Where the next block begins if there is no gap, at the source's rate; None before the first."""
+        self._settings = settings
+        self._source = source
+        self._analyzer: Analyzer | None = None
+        self._monitored = 0
+        self._times = 1
+
+    @property
+    def monitored_s(self) -> float:
+        """Seconds of sound taken in; gaps and padding do not count."""
+        current = self._analyzer.monitored if self._analyzer is not None else 0
+        return (self._monitored + current) / self.model.sample_rate_hz
+
+    def push(self, block: Block) -> list[Event]:
+        """Take a block; return the events that became final, those before a gap first.
+
+        Raises:
+            AudioError: the block lies before the end of the last one.
+        """
+        events: list[Event] = []
+        expected = 0 if self.position is None else self.position
+        if block.position < expected:
+            raise AudioError(f"{self._source.name}: the sound jumps back from sample {expected} to {block.position}")
+        if block.position > expected:
+            events += self.flush()
+            self.gap_s += (block.position - expected) / self._source.sample_rate_hz
+        if self._analyzer is None:
+            self._analyzer = self._begin(block.position)
+        self.position = block.position + len(block.samples)
+        return events + self._analyzer.push(block.samples)
+
+    def flush(self) -> list[Event]:
+        """The sound ends or breaks off here: return the events that are left."""
+        if self._analyzer is None:
+            return []
+        events = self._analyzer.flush()
+        self._monitored += self._analyzer.monitored
+        self._analyzer = None
+        return events
+
+    def widen(self, times: int) -> None:
+        """So many hops from one window to the next, as far as the bundle's windows allow; see `Analyzer.widen`."""
+        self._times = times
+        if self._analyzer is not None:
+            self._analyzer.widen(times)
+
+    def _begin(self, position: int) -> Analyzer:
+        rate_hz, frame = self.model.sample_rate_hz, self.model.bundle.manifest.front_end.hop_samples
+        # In whole numbers: a float is not exact any more after some months of samples.
+        frames = (2 * position * rate_hz + self._source.sample_rate_hz * frame) // (
+            2 * self._source.sample_rate_hz * frame
+        )
+        analyzer = self.model.analyzer(
+            self._settings,
+            input_rate_hz=self._source.sample_rate_hz,
+            channels=self._source.channels,
+            start_index=frames * frame,
+        )
+        analyzer.on_window = self.on_window
+        analyzer.on_scores = self.on_scores
+        analyzer.widen(self._times)
+        return analyzer
+
+
+def detect(source: Source, analyzer: SourceAnalyzer, on_block: Callable[[Block], None]) -> Iterator[Event]:
     """Yield the events of `source` as they are found, and those of its tail when it ends.
 
     `on_block` is called for every block before it is analysed.
 
     Raises:
-        AudioError: the source turned unusable, or left a gap; the events before the fault have been yielded.
+        AudioError: the source turned unusable; the events before the fault have been yielded.
     """
     fault: AudioError | None = None
     try:
-        for block in _without_gap(source):
+        for block in source.blocks():
             on_block(block)
-            yield from analyzer.push(block.samples)
+            yield from analyzer.push(block)
     except AudioError as error:
         fault = error
     yield from analyzer.flush()
     if fault is not None:
         raise fault
-
-
-def _without_gap(source: Source) -> Iterator[Block]:
-    """The blocks of `source`; AudioError at a gap, behind which every event would be told too early."""
-    position = 0
-    for block in source.blocks():
-        if block.position != position:
-            raise AudioError(f"{source.name}: the sound jumps from sample {position} to {block.position}: start again")
-        yield block
-        position += len(block.samples)

@@ -22,7 +22,7 @@ from edge.clock import Anchor
 from edge.config import Settings
 from edge.errors import AudioError
 from edge.payloads import Origin, event_payload
-from edge.pipeline import Model, detect, open_model
+from edge.pipeline import Model, SourceAnalyzer, detect, open_model
 from edge.sources.base import Block
 from edge.sources.file import FileSource
 
@@ -53,6 +53,7 @@ class _Recorder:
     """Writes the events of one file after the other."""
 
     def __init__(self, model: Model, settings: Settings, start: datetime | None, output: TextIO) -> None:
+        model.check(settings)
         self._model = model
         self._settings = settings
         # A start that was given is taken at its word.
@@ -74,8 +75,8 @@ class _Recorder:
         return True
 
     def _write_events(self, source: FileSource, file: str) -> None:
-        analyzer = self._model.analyzer(source, self._settings)
-        rate_hz = analyzer.sample_rate_hz
+        analyzer = SourceAnalyzer(self._model, self._settings, source)
+        rate_hz = self._model.sample_rate_hz
         anchor = Anchor(self._start, 0, rate_hz, self._synchronised)
         origin = Origin(self._boot_id, __version__, self._model.name, source.name)
         with _progress(source) as progress:

@@ -44,6 +44,13 @@ class SourceSettings(Section):
     """Interleaved channels of standard input, mixed to one; a file names its own."""
 
 
+class NamedSourceSettings(SourceSettings):
+    """One of several sources, with a name of its own."""
+
+    name: Name
+    """The `source` of its events, unique in this list: letters, digits, dot, dash, underscore, at most 64."""
+
+
 class BundleSettings(Section):
     """Which model runs."""
 

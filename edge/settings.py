@@ -143,11 +143,16 @@ class SettingsReader(Generic[S]):
     ) -> str:
         mistakes = error.errors(include_url=False)
         first = mistakes[0]
-        # A union adds its member's name to the location; the key ends before it.
-        depth = 2 if len(first["loc"]) > 1 and not isinstance(first["loc"][1], int) else 1
-        location = tuple(str(part) for part in first["loc"][:depth])
+        if not first["loc"]:  # settings that are right each by itself
+            return f"{file or 'settings'}: give {first['msg'].removeprefix('Value error, ')}"
+        # A union adds its member's name to the location; the key ends before it. A list of tables adds a number.
+        parts = first["loc"]
+        depth = 1 if len(parts) == 1 else 2 if not isinstance(parts[1], int) else 3 if len(parts) > 2 else 1
+        location = tuple(str(part) for part in parts[:depth])
         key = ".".join(location)
         more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+        if first["type"] == "missing" and depth == 3:
+            return f"{file or 'settings'}: {key} is not set; give each [[{location[0]}]] its {location[2]}{more}"
         if first["type"] == "missing":
             return f"{key} is not set; give --{key} or name it in the --config file{more}"
         where = self._where(location, file, in_file, in_flags)
@@ -167,10 +172,18 @@ class SettingsReader(Generic[S]):
         variable = self._prefix + "__".join(location).upper()
         if variable in os.environ:
             return variable
-        return str(file) if file and _holds(in_file, location) else "settings"
+        return (
+            str(file)
+            if file and (_holds(in_file, location) or isinstance(in_file.get(location[0]), list))
+            else "settings"
+        )
 
     def _suggestion(self, location: tuple[str, ...]) -> str:
         known = list(self._class.model_fields)
+        if len(location) == 3:
+            known = list(_nodes(self._class.model_json_schema(), location[:2])["properties"])
+            close = difflib.get_close_matches(location[2], known, n=1)
+            return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
         if len(location) > 1:
             known = [
                 f"{section}.{key}"
@@ -183,12 +196,8 @@ class SettingsReader(Generic[S]):
 
     def _allowed(self, location: tuple[str, ...], message: str) -> str:
         """What a key accepts: both ends of its range, the list of its values, or pydantic's own words."""
-        schema = self._class.model_json_schema()
-        node: Mapping[str, Any] = schema
-        for part in location:
-            node = schema.get("$defs", {}).get(str(node.get("$ref", "")).rpartition("/")[2], node)
-            node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
-        if "$ref" in node:
+        node = _nodes(self._class.model_json_schema(), location)
+        if "properties" in node:
             return f"a table, [{location[-1]}], with its settings below it"
         node = node.get("anyOf", [node])[0]
         if "minimum" in node and "maximum" in node:
@@ -227,6 +236,15 @@ def run_program(settings_class: type[S], run: Callable[[S], int], *, prog: str, 
 
 def _is_section(field: FieldInfo) -> bool:
     return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+
+
+def _nodes(schema: Mapping[str, Any], location: tuple[str, ...]) -> Mapping[str, Any]:
+    """What the JSON schema says of a key, its reference followed; empty where it says nothing."""
+    node: Mapping[str, Any] = schema
+    for part in location:
+        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or node.get("items") or {}
+        node = schema.get("$defs", {}).get(str(node.get("$ref", "")).rpartition("/")[2], node)
+    return node
 
 
 def _holds(values: Any, location: tuple[str, ...]) -> bool:

@@ -53,6 +53,12 @@ class ScoreTrack:
         self._weights = np.zeros((frames, 1))
         self._next_frame: int | None = None  # absolute index of row 0
 
+    def set_hop(self, hop_samples: int) -> None:
+        """The next window is followed by another one so many samples later: a multiple of a frame, at most a window."""
+        if hop_samples % self._frame_samples or not 0 < hop_samples <= self._window_samples:
+            raise ValueError(f"hop of {hop_samples} samples is no multiple of a frame up to the window")
+        self._hop_frames = hop_samples // self._frame_samples
+
     def add(self, window: Window, scores: NDArray[np.float32]) -> TrackChunk:
         """Add a window's scores (steps, labels); return the frames that are now final.
 

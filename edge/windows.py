@@ -41,6 +41,12 @@ class Windower:
         """Absolute index one past the newest sample."""
         return self._ring.end
 
+    def set_hop(self, hop_samples: int) -> None:
+        """From the next window on, another hop; at most the window. Not while a `push` or `flush` is being iterated."""
+        if not 0 < hop_samples <= self._window_samples:
+            raise ValueError(f"hop of {hop_samples} samples must be above 0 and at most the window")
+        self._hop_samples = hop_samples
+
     def push(self, samples: NDArray[np.float32]) -> Iterator[Window]:
         """Take samples (n,); yield the windows that they complete. Exhaust the iterator: it takes the samples."""
         taken = 0

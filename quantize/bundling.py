@@ -14,10 +14,12 @@ from distill.student import FRAMES_PER_STEP
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import Bundle, Label, Manifest, OperatingPoint, check_golden, load_bundle
 from edge.errors import BundleError
-from quantize.calibration import CalibrationSet, quantise
+from quantize.calibration import RECIPES, Target, quantise, ranges_of
 from quantize.checkpoint import Checkpoint
 from quantize.errors import ExportError, GateError
 from quantize.graph import add_metadata, export_encoder
+from quantize.histograms import collect
+from quantize.windows import CalibrationSet, log_mels
 
 HOP_S = 0.5
 """Each moment is then seen by four windows of two seconds."""
@@ -52,15 +54,17 @@ def write_float32(bundle: Bundle, checkpoint: Checkpoint) -> None:
     export_encoder(checkpoint, bundle.encoder_path, _properties(bundle.manifest, checkpoint) | {"precision": "float32"})
 
 
-def write_int8(bundle: Bundle, float32: Bundle, calibration: CalibrationSet) -> None:
-    """Write the same front-end and the INT8 form of the encoder into the draft bundle's new folder."""
+def write_int8(bundle: Bundle, float32: Bundle, calibration: CalibrationSet, target: Target = "cpu") -> None:
+    """Write the same front-end and the INT8 form of the encoder for a target into the draft bundle's new folder."""
     bundle.path.mkdir()
     shutil.copyfile(float32.frontend_path, bundle.frontend_path)
-    quantise(float32.encoder_path, bundle.encoder_path, calibration.windows, bundle.manifest.front_end)
+    heard = log_mels(calibration.windows, bundle.manifest.front_end)
+    histograms = collect(float32.encoder_path, RECIPES[target].operators, heard)
+    quantise(float32.encoder_path, bundle.encoder_path, ranges_of(histograms, "minmax", target), target)
     add_metadata(
         bundle.encoder_path,
         {
-            "precision": "int8: static QDQ, uint8 activations, 7-bit weights per channel, minimum and maximum",
+            "precision": f"int8: {RECIPES[target].words}",
             "calibration_windows": str(len(calibration.windows)),
             "calibration_index_sha256": calibration.index_sha256,
         },

@@ -1,124 +1,156 @@
-"""INT8 for CPUs: training windows, their log-mels, and static Q/DQ by onnxruntime.quantization.
+"""INT8: where Q/DQ pairs stand for each target, and the graph that onnxruntime.quantization writes with them.
 
-uint8 activations and int8 weights per output channel is what ONNX Runtime's CPU kernels fuse (all convolutions, against
-a third of them with int8 activations). Weights use seven bits: a CPU without VNNI adds pairs of products in 16 bits,
-which overflow with eight, and a bundle may meet such a CPU wherever it was made. On one, seven bits were the better.
+`cpu`: uint8 activations with their outputs quantised, int8 weights per output channel: what ONNX Runtime's CPU kernels
+fuse. `jetson`: what TensorRT accepts and fuses: int8, symmetric, zero points 0, float bias, pairs on the inputs of
+convolutions and linear layers only (the skip branch of a residual add is one), none between a convolution and its ReLU
+or add. Weights stand there as float, Q and DQ, as NVIDIA's own tool writes them: parsers before TensorRT 10 may refuse
+int8 constants. The engine that a board builds holds them in 8 bits; the file does not.
+
+One graph cannot be fast on both: its accuracy may be checked on a CPU, its speed may not. Ranges come from
+`quantize.histograms`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 import numpy as np
 import onnx
-import torch
-from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from align.audio import load
-from align.corpora import Recording
-from distill.frontend import LogMel
-from edge.bundle import FrontEnd
 from quantize.graph import check_graph
+from quantize.histograms import Calibrator, Histogram, Range
 
-QUANTISED = ("Conv", "Add", "Relu")
-"""Sigmoid, mean and the reshapes around them stay float: they are a thousandth of the work and span wide ranges."""
+Target = Literal["cpu", "jetson"]
+WEIGHTED = ("Conv", "Gemm", "MatMul")
+
+LEVELS = 128
+"""Magnitudes that a value of either sign may take."""
 
 
 @dataclass(frozen=True)
-class CalibrationSet:
-    """Windows (n, window_samples) of training recordings, where they come from, and how evenly they were drawn."""
+class Recipe:
+    """How a target wants its Q/DQ pairs."""
 
-    windows: NDArray[np.float32]
-    index_sha256: str
-    """Of the list of (corpus, file, first sample)."""
-    strata: int
-    """Pairs of corpus and event that they were drawn from in turn."""
-
-
-def draw_windows(
-    recordings: Sequence[Recording], count: int, window_samples: int, sample_rate_hz: int, seed: int = 0
-) -> CalibrationSet:
-    """Draw windows, every pair of corpus and event in turn, so that a large corpus does not set the ranges alone.
-
-    A recording shorter than a window lies in silence at a random place, as at the start or end of a stream.
-    """
-    rng = np.random.default_rng(seed)
-    strata: dict[tuple[str, str], list[Recording]] = defaultdict(list)
-    for recording in sorted(recordings, key=lambda row: (row.corpus, row.event, row.path.name)):
-        strata[recording.corpus, recording.event].append(recording)
-    queues = [[members[place] for place in rng.permutation(len(members))] for members in strata.values()]
-    windows = np.zeros((count, window_samples), dtype=np.float32)
-    index = hashlib.sha256()
-    for row in range(count):
-        queue = queues[row % len(queues)]
-        recording = queue[row // len(queues) % len(queue)]
-        samples = load(recording.path, sample_rate_hz)
-        first = int(rng.integers(min(0, len(samples) - window_samples), max(1, len(samples) - window_samples + 1)))
-        heard = samples[max(0, first) : first + window_samples]
-        windows[row, max(0, -first) : max(0, -first) + len(heard)] = heard
-        index.update(f"{recording.corpus}/{recording.path.name}@{first}\n".encode())
-    return CalibrationSet(windows, index.hexdigest(), len(strata))
+    activations: QuantType
+    operators: tuple[str, ...]
+    """What is quantised. Sigmoid, mean and what lies around them are a thousandth of the work and span wide ranges."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    words: str = ""
 
 
-def quantise(float_path: Path, int8_path: Path, windows: NDArray[np.float32], front_end: FrontEnd) -> None:
-    """Write the INT8 form of an encoder, its ranges the extremes over the windows (n, window_samples).
+RECIPES: Mapping[Target, Recipe] = {
+    "cpu": Recipe(
+        activations=QuantType.QUInt8,
+        operators=("Conv", "Add", "Relu", "Gemm"),
+        # The embedding is an output: rounding it to 256 levels would show.
+        options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
+        words="static QDQ, uint8 activations, int8 weights per channel",
+    ),
+    "jetson": Recipe(
+        activations=QuantType.QInt8,
+        operators=WEIGHTED,
+        options={
+            "ActivationSymmetric": True,
+            "WeightSymmetric": True,
+            "QuantizeBias": False,
+            "AddQDQPairToWeight": True,
+            "DedicatedQDQPair": False,
+            "OpTypesToExcludeOutputQuantization": list(WEIGHTED),
+            "ForceQuantizeNoInputCheck": True,
+            "QDQDisableWeightAdjustForInt32Bias": True,
+            "QDQKeepRemovableActivations": True,
+        },
+        words="static QDQ for TensorRT, symmetric int8 on inputs, int8 weights per channel, float bias",
+    ),
+}
 
-    The first convolution stays float because it sees the log-mel's whole range and costs little; what makes the scores
-    and the embedding, the last convolution and the layers behind the pooling, because rounding would show there.
+
+def ranges_of(histograms: Mapping[str, Histogram], calibrator: Calibrator, target: Target) -> dict[str, Range]:
+    """Ranges of all tensors by one calibrator. uint8 spends all its levels on what is never negative, int8 half."""
+    asymmetric = RECIPES[target].activations == QuantType.QUInt8
+    return {
+        name: histogram.range(calibrator, 2 * LEVELS if asymmetric and histogram.lowest >= 0.0 else LEVELS)
+        for name, histogram in histograms.items()
+    }
+
+
+def quantise(
+    float_path: Path,
+    int8_path: Path,
+    ranges: Mapping[str, Range],
+    target: Target = "cpu",
+    *,
+    weight_bits: int = 7,
+    keep_float: Sequence[str] = (),
+) -> None:
+    """Write the INT8 form of an encoder.
+
+    The first convolution stays float because it sees the log-mel's whole range and costs little, and so does what makes
+    the scores, because rounding would show there; see `float_nodes`.
+
+    Args:
+        float_path: float32 encoder.
+        int8_path: file to write.
+        ranges: lowest and highest value of every activation.
+        target: whose recipe.
+        weight_bits: 8, or 7 for CPUs without VNNI, which add pairs of products in 16 bits that overflow with eight.
+        keep_float: names of further convolutions and linear layers that stay float.
 
     Raises:
         GateError: the written graph is not what was asked for, see `quantize.graph.check_graph`.
     """
+    recipe = RECIPES[target]
     with TemporaryDirectory() as scratch:
-        prepared = Path(scratch) / "prepared.onnx"
+        prepared, cache = Path(scratch) / "prepared.onnx", Path(scratch) / "ranges.json"
         quant_pre_process(str(float_path), str(prepared), skip_optimization=True, skip_symbolic_shape=True)
+        data = {name: (np.float32(low), np.float32(high)) for name, (low, high) in sorted(ranges.items())}
+        save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), cache)
+        model = onnx.load(str(prepared))
+        excluded = [*float_nodes(model), *keep_float]
         quantize_static(
             str(prepared),
             str(int8_path),
-            _LogMelReader(windows, front_end),
+            None,
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTISED),
-            nodes_to_exclude=float_convolutions(onnx.load(str(prepared))),
-            activation_type=QuantType.QUInt8,
+            op_types_to_quantize=list(recipe.operators),
+            nodes_to_exclude=excluded,
+            activation_type=recipe.activations,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            reduce_range=True,
+            reduce_range=weight_bits == 7,
             calibrate_method=CalibrationMethod.MinMax,
+            calibration_cache_path=str(cache),
+            extra_options=dict(recipe.options),
         )
     check_graph(int8_path)
 
 
-def float_convolutions(model: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions that stay float: the first, and those with no other between them and an output."""
+def float_nodes(model: onnx.ModelProto) -> list[str]:
+    """Names of what stays float: the first convolution, and convolutions and linear layers that no other follows."""
     consumers: dict[str, list[onnx.NodeProto]] = defaultdict(list)
     for node in model.graph.node:
         for name in node.input:
             consumers[name].append(node)
 
-    def leads_to_convolution(node: onnx.NodeProto) -> bool:
+    def leads_to_weights(node: onnx.NodeProto) -> bool:
         following = [consumer for name in node.output for consumer in consumers[name]]
-        return any(consumer.op_type == "Conv" or leads_to_convolution(consumer) for consumer in following)
+        return any(consumer.op_type in WEIGHTED or leads_to_weights(consumer) for consumer in following)
 
-    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    last = [node.name for node in convolutions if not leads_to_convolution(node)]
-    return [convolutions[0].name, *last]
+    first = next(node.name for node in model.graph.node if node.op_type == "Conv")
+    weighted = [node for node in model.graph.node if node.op_type in WEIGHTED]
+    return [first, *(node.name for node in weighted if not leads_to_weights(node) and node.name != first)]
 
 
-class _LogMelReader(CalibrationDataReader):  # type: ignore[misc]
-    """Hands the windows' log-mels to the calibrator, one at a time."""
-
-    def __init__(self, windows: NDArray[np.float32], front_end: FrontEnd) -> None:
-        self._log_mel = LogMel(front_end).eval()
-        self._windows: Iterator[NDArray[np.float32]] = iter(windows)
-
-    @torch.inference_mode()
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        window = next(self._windows, None)
-        return None if window is None else {"log_mel": self._log_mel(torch.from_numpy(window)[None]).numpy()}
+def quantised_nodes(path: Path) -> list[str]:
+    """Names of the convolutions and linear layers of a float32 encoder that INT8 takes, in order."""
+    model = onnx.load(str(path))
+    excluded = set(float_nodes(model))
+    return [node.name for node in model.graph.node if node.op_type in WEIGHTED and node.name not in excluded]

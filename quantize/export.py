@@ -26,7 +26,6 @@ from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import Bundle, Label, write_manifest
 from edge.settings import run_program
 from quantize.bundling import draft_manifest, prove, refuse_foreign, replace, write_float32, write_int8
-from quantize.calibration import CalibrationSet, draw_windows
 from quantize.card import card
 from quantize.checkpoint import Checkpoint, load_checkpoint
 from quantize.config import ExportSettings
@@ -39,6 +38,7 @@ from quantize.recordings import LabelledClip, load_labelled, read_splits
 from quantize.results import PRECISIONS, Calibration, Candidate, Precision, Results, check_drop, decide, report, table
 from quantize.results import metrics as metrics_of
 from quantize.tuning import choose, events
+from quantize.windows import CalibrationSet, draw_windows
 
 STEPS = 7
 COMPARED_WINDOWS = 200

@@ -184,6 +184,40 @@ def test_file_behind_a_folder_that_one_may_not_enter_is_one_line(
     assert edge_as_nobody("run", "--config", file).stderr == done.stderr
 
 
+def test_several_sources_survive_a_round_trip(tmp_path: Path) -> None:
+    text = '[[sources]]\nname = "bed-12"\npath = "a.wav"\n[[sources]]\nname = "bed-13"\nkind = "stdin"'
+    settings = read("--config", write(tmp_path, text))
+    assert [(source.name, source.kind, source.path) for source in settings.sources] == [
+        ("bed-12", "file", "a.wav"),
+        ("bed-13", "stdin", ""),
+    ]
+    assert read("--config", write(tmp_path, to_toml(settings))) == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[[sources]]\nname = "a"\n[[sources]]\nname = "a"', "give sources with a name each of its own, not a, a"),
+        ('[source]\npath = "a"\n[[sources]]\nname = "a"', "give either [source] or [[sources]], not both"),
+        (
+            '[[sources]]\nname = "a"\n[[sources]]\nname = "b"\npaht = "c"',
+            "unknown key sources.1.paht; did you mean path?",
+        ),
+        ('[[sources]]\npath = "a"', "sources.0.name is not set; give each [[sources]] its name"),
+        ('[[sources]]\nname = "a"\nkind = "tape"', "sources.0.kind = 'tape': must be one of file, "),
+        ('[[sources]]\nname = "a/b"', "sources.0.name = 'a/b': must be at most 64 letters"),
+        ('[[sources]]\nname = "a"\nchannels = 0', "sources.0.channels = 0: must be a whole number from 1 to 64"),
+        ('[[sources]]\nname="a"\nkind="stdin"\n[[sources]]\nname="b"\nkind="stdin"', "one at most is standard input"),
+    ],
+)
+def test_mistake_among_several_sources_names_file_and_key(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read("--config", write(tmp_path, text))
+    assert str(caught.value).startswith(f"{tmp_path / 'edge.toml'}: ")
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_print_config_prints_what_would_run_and_no_password(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("hush-hush\n")
     done = edge("run", "--print-config", "--mqtt.host", "broker", "--mqtt.password_file", str(tmp_path / "password"))
@@ -196,7 +230,7 @@ def test_print_config_prints_what_would_run_and_no_password(tmp_path: Path) -> N
 def test_help_names_every_setting_with_its_default() -> None:
     text = " ".join(edge("run", "--help").stdout.split())
     for section, field in Settings.model_fields.items():
-        assert isinstance(field.annotation, type) or section == "thresholds"
+        assert isinstance(field.annotation, type) or section in ("sources", "thresholds")
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             for key, setting in field.annotation.model_fields.items():
                 assert f"--{section}.{key} " in text + " "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import signal
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -14,14 +12,6 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from edge import clock
-from edge.config import Settings
-from edge.daemon import _Journal
-from edge.events import Event
-from edge.outbox import Outbox
-from edge.payloads import Origin
-from edge.sources.base import Block
-from edge.sources.stdin import StdinSource
 from tests.brokers import Broker, Subscriber, eventually, free_port, mosquitto, retained
 from tests.programs import BASE, Daemon
 
@@ -136,22 +126,6 @@ def test_source_that_turns_bad_delivers_what_it_heard_and_ends_with_2(
         assert errors[0].startswith(f"error: {tmp_path / 'ward.wav'}: the sample at 6.000 s is nan")
 
 
-def test_clock_set_after_the_sound_began_does_not_make_its_times_right(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = iter([True, False])
-    monkeypatch.setattr(clock, "is_synchronised", lambda: next(answers, True))
-    outbox = Outbox(tmp_path / "outbox.db", max_mb=1, max_age_days=1)
-    settings = Settings.model_validate({"source": {"kind": "stdin"}})
-    source = StdinSource(io.BytesIO(), sample_rate_hz=16_000, channels=1)
-    journal = _Journal(settings, Origin("boot", "1", "tiny-1.2.3", "stdin"), source, outbox, 16_000)
-    journal.on_block(Block(0, np.zeros((16_000, 1), np.float32)))
-    journal.on_block(Block(16_000, np.zeros((16_000, 1), np.float32)))
-    journal.keep(Event("cough", onset=100, offset=5_000, score=0.9))
-    assert [json.loads(row.payload)["clock"] for row in outbox.pending(2)] == ["unsynced"]
-    outbox.close()
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -180,3 +154,26 @@ def test_second_daemon_on_the_same_outbox_is_refused(tiny_bundle_path: Path, tmp
         with Daemon(tiny_bundle_path, other, free_port(), "--outbox.path", str(first.outbox)) as second:
             assert second.finish() == 2
             assert "is in use by another process" in second.errors()
+
+
+@pytest.mark.broker
+def test_several_sources_of_which_one_is_missing(
+    tiny_bundle_path: Path, tmp_path: Path, broker: Broker, sounds: Sounds
+) -> None:
+    soundfile.write(tmp_path / "a.wav", sounds(16_000, 4.0, coughs=[1.0]), 16_000)
+    soundfile.write(tmp_path / "b.wav", sounds(48_000, 4.0, breaths=[1.0]), 48_000)
+    beds = {"bed-a": tmp_path / "a.wav", "bed-b": tmp_path / "b.wav", "bed-c": tmp_path / "missing.wav"}
+    tables = [f'[[sources]]\nname = "{name}"\npath = "{path}"\npace = "fast"\n' for name, path in beds.items()]
+    tables.append('[[sources]]\nname = "bed-d"\nkind = "stdin"\n')
+    (tmp_path / "edge.toml").write_text("".join(tables))
+    arguments = ("--source.kind", "file", "--config", str(tmp_path / "edge.toml"))
+    with Subscriber(broker.port) as subscriber, Daemon(tiny_bundle_path, tmp_path, broker.port, *arguments) as daemon:
+        daemon.hear(sounds(16_000, 4.0, coughs=[1.0]))
+        eventually(lambda: len(subscriber.event_ids()) >= 2, "events")
+        eventually(lambda: "degraded" in subscriber.states(), "status degraded")
+        assert daemon.finish() == 2
+        eventually(lambda: subscriber.states()[-1:] == ["offline"], "status offline")
+        found = {(event["source"], event["label"]) for event in subscriber.payloads("/event")}
+        reasons = {status["reason"] for status in subscriber.payloads("/status")}
+    assert found == {("bed-a", "cough"), ("bed-b", "breath"), ("bed-d", "cough")}
+    assert f"bed-c: {tmp_path / 'missing.wav'}: no such file" in reasons

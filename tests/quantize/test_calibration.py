@@ -15,9 +15,10 @@ from align.corpora import Recording, read_table
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import Bundle
 from quantize.bundling import draft_manifest, write_float32, write_int8
-from quantize.calibration import CalibrationSet, draw_windows, float_convolutions
+from quantize.calibration import float_nodes
 from quantize.checkpoint import Checkpoint
 from quantize.parity import output_error
+from quantize.windows import CalibrationSet, draw_windows
 
 
 @pytest.fixture(scope="module")
@@ -82,21 +83,67 @@ def test_activations_are_uint8_and_weights_int8_per_channel(bundles: tuple[Bundl
         for node in model.graph.node
         if node.op_type == "DequantizeLinear" and node.input[0] in stored and stored[node.input[0]].dtype == np.int8
     ]
-    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    assert len(weights) == len(convolutions) - 2
+    weighted = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert len(weights) == len(weighted) - 3
     for node in weights:
         weight, scale = stored[node.input[0]], stored[node.input[1]]
         assert scale.shape == (weight.shape[0],)
         assert np.abs(weight.astype(int)).max() <= 64
 
 
-def test_first_and_last_convolutions_stay_float(bundles: tuple[Bundle, Bundle]) -> None:
-    excluded = float_convolutions(onnx.load(str(bundles[0].encoder_path)))
-    assert len(excluded) == 2
+def test_first_convolution_and_what_makes_the_scores_stay_float(bundles: tuple[Bundle, Bundle]) -> None:
+    excluded = float_nodes(onnx.load(str(bundles[0].encoder_path)))
+    assert len(excluded) == 3
     model = onnx.load(str(bundles[1].encoder_path))
     stored = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
-    weights = {node.name: node.input[1] for node in model.graph.node if node.op_type == "Conv"}
-    assert [stored.get(weights[name]) for name in excluded] == [onnx.TensorProto.FLOAT] * 2
+    weights = {node.name: node.input[1] for node in model.graph.node if node.op_type in ("Conv", "Gemm")}
+    assert [stored.get(weights[name]) for name in excluded] == [onnx.TensorProto.FLOAT] * 3
+
+
+@pytest.fixture(scope="module")
+def for_jetson(
+    bundles: tuple[Bundle, Bundle], calibration: CalibrationSet, tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
+    int8 = Bundle(tmp_path_factory.mktemp("jetson") / "int8", bundles[0].manifest)
+    write_int8(int8, bundles[0], calibration, "jetson")
+    return int8
+
+
+def test_jetson_graph_is_symmetric_int8_with_float_bias(bundles: tuple[Bundle, Bundle], for_jetson: Bundle) -> None:
+    model = onnx.load(str(for_jetson.encoder_path))
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    pairs = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert pairs
+    for node in pairs:
+        assert (stored[node.input[1]] > 0.0).all()
+        assert stored[node.input[2]].dtype == np.int8 and not stored[node.input[2]].any()
+    produced = {node.output[0]: node.op_type for node in model.graph.node}
+    excluded = float_nodes(onnx.load(str(bundles[0].encoder_path)))
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Gemm"):
+            expected = node.name not in excluded
+            assert [produced.get(name) == "DequantizeLinear" for name in node.input[:2]] == [expected] * 2
+            assert produced.get(node.input[2]) != "DequantizeLinear"
+
+
+def test_jetson_graph_has_no_pair_between_a_convolution_and_its_relu_or_add(for_jetson: Bundle) -> None:
+    model = onnx.load(str(for_jetson.encoder_path))
+    produced = {name: node for node in model.graph.node for name in node.output}
+    quantised = {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    weights = {tensor.name for tensor in model.graph.initializer}
+    assert {produced[name].op_type for name in quantised - weights} == {"Relu", "Concat"}
+    adds = [node for node in model.graph.node if node.op_type == "Add"]
+    assert adds
+    for node in adds:
+        assert sorted(produced[name].op_type for name in node.input) == ["Conv", "DequantizeLinear"]
+
+
+def test_jetson_outputs_are_close_to_float32(
+    bundles: tuple[Bundle, Bundle], for_jetson: Bundle, calibration: CalibrationSet
+) -> None:
+    error = output_error(OnnxRuntimeBackend(bundles[0]), OnnxRuntimeBackend(for_jetson), calibration.windows)
+    assert error.cosine_min > 0.99
+    assert error.sqnr_db > 20.0
 
 
 def test_int8_graph_has_opset_17_and_names_its_calibration(

@@ -1,0 +1,70 @@
+"""Who else wants to know of what is heard: lists of plain functions, called one after another.
+
+Does: calls them, and keeps the failure of one from the others and from listening. Does not: know what they do, or keep
+anything for them.
+
+All are called in the thread that analyses the listener's sound, in the order of the sound: a block, then the windows
+that it completes, then their events. They must not wait for anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    from edge.analysis import Analysed
+    from edge.events import Event
+    from edge.listener import Listener
+    from edge.sources.base import Block
+    from edge.track import TrackChunk
+
+log = structlog.get_logger()
+
+
+class Hooks:
+    """Append a function to a list before the listeners start."""
+
+    def __init__(self) -> None:
+        """No function yet."""
+        self.on_block: list[Callable[[Listener, Block], None]] = []
+        """A block, before it is analysed; a jump of its position is a gap."""
+        self.on_window: list[Callable[[Listener, Analysed], None]] = []
+        """A window and what the model says of it."""
+        self.on_scores: list[Callable[[Listener, TrackChunk], None]] = []
+        """Finished frames of the fused scores; a jump of the start frame is a gap."""
+        self.on_event: list[Callable[[Listener, Event, dict[str, Any]], None]] = []
+        """An event (absolute sample indices at the bundle's rate) and its payload, once it is in the outbox."""
+        self._told: set[str] = set()
+
+    def block(self, listener: Listener, block: Block) -> None:
+        """Pass a block on."""
+        self._call(self.on_block, listener, block)
+
+    def window(self, listener: Listener, analysed: Analysed) -> None:
+        """Pass a window on."""
+        self._call(self.on_window, listener, analysed)
+
+    def scores(self, listener: Listener, chunk: TrackChunk) -> None:
+        """Pass scores on."""
+        self._call(self.on_scores, listener, chunk)
+
+    def event(self, listener: Listener, event: Event, payload: dict[str, Any]) -> None:
+        """Pass an event on."""
+        self._call(self.on_event, listener, event, payload)
+
+    def _call(self, functions: list[Callable[..., None]], *arguments: Any) -> None:
+        for function in functions:
+            self._guarded(function, *arguments)
+
+    def _guarded(self, function: Callable[..., None], *arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except Exception:
+            # A defect there must not cost what is heard here; told once, it can be found.
+            name = getattr(function, "__qualname__", repr(function))
+            if name not in self._told:
+                self._told.add(name)
+                log.exception("observer_failed", observer=name, action="report this; listening goes on")

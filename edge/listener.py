@@ -1,0 +1,159 @@
+"""One source from its sound to its events, in two threads: one reads, one analyses.
+
+Does: reads blocks into a bounded backlog, analyses them, gives each event to the journal, and knows how far it has come
+and what troubles it. Does not: open the source, store events, or decide when to end (`edge.listeners` does).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Literal
+
+import structlog
+
+from edge import clock
+from edge.analysis import Analysed
+from edge.backlog import Arrival, Backlog
+from edge.clock import Anchor
+from edge.config import Settings
+from edge.errors import UserError
+from edge.events import Event
+from edge.hooks import Hooks
+from edge.pipeline import Model, SourceAnalyzer
+from edge.sources.base import Source
+from edge.track import TrackChunk
+
+log = structlog.get_logger()
+
+Pace = Literal["live", "realtime", "fast"]
+"""live: sound comes as it happens and does not wait; realtime: it comes so, but waits; fast: it was recorded before."""
+
+
+class Listener:
+    """Owns one source from `start` on, and the threads that hear it."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        model: Model,
+        settings: Settings,
+        *,
+        pace: Pace,
+        keep: Callable[[Listener, Event], None],
+        hooks: Hooks,
+    ) -> None:
+        """Nothing is read before `start`.
+
+        Args:
+            name: the `source` of its events, unique in this run.
+            source: what is heard.
+            model: what hears it.
+            settings: windows and thresholds are used.
+            pace: how its sound comes; that of a live source is dropped when the analysis falls behind.
+            keep: takes each event, in the analysing thread.
+            hooks: told of blocks, windows and scores.
+        """
+        self.name = name
+        self.source = source
+        self.pace: Pace = pace
+        self.error: Exception | None = None
+        """What ended it before its time."""
+        self.last_audio_at: datetime | None = None
+        self.last_inference_at: datetime | None = None
+        self.backlog = Backlog(may_drop=pace == "live")
+        self.analyzer = SourceAnalyzer(model, settings, source)
+        self.analyzer.on_window = self._on_window
+        self.analyzer.on_scores = self._on_scores
+        self._rate_hz = model.sample_rate_hz
+        self.anchor = self._anchor_at(clock.utc_now())
+        self._keep = keep
+        self._hooks = hooks
+        self._reading = threading.Thread(target=self._read, name=f"read {name}", daemon=True)
+        self._analysing = threading.Thread(target=self._analyse, name=f"analyse {name}", daemon=True)
+
+    @property
+    def model(self) -> Model:
+        """What hears the source now."""
+        return self.analyzer.model
+
+    @property
+    def is_done(self) -> bool:
+        """It has heard all that it will ever hear."""
+        return not self._analysing.is_alive()
+
+    @property
+    def trouble(self) -> str:
+        """Why it does not hear, or not all; empty while all is well."""
+        if self.error is not None:
+            return str(self.error)
+        return self.source.trouble
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._analysing.start()
+        self._reading.start()
+
+    def stop(self) -> None:
+        """Close the source; what has been read is still analysed."""
+        self.source.close()
+
+    def join(self, timeout_s: float | None = None) -> None:
+        """Wait until it is done, or for so long."""
+        self._analysing.join(timeout_s)
+
+    def _read(self) -> None:
+        try:
+            for block in self.source.blocks():
+                self.last_audio_at = clock.utc_now()
+                self.backlog.put(Arrival(block, time.monotonic()), self.source.sample_rate_hz)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self.backlog.end()
+
+    def _analyse(self) -> None:
+        try:
+            while (arrival := self.backlog.take()) is not None:
+                if self.analyzer.position is None and self.pace != "fast":
+                    self._set_anchor(arrival)
+                self._hooks.block(self, arrival.block)
+                self._keep_all(self.analyzer.push(arrival.block))
+            self._keep_all(self.analyzer.flush())
+        except Exception as error:
+            self._fail(error)
+            self.source.close()
+            while self.backlog.take() is not None:  # the reader may wait for room
+                pass
+
+    def _keep_all(self, events: list[Event]) -> None:
+        for event in events:
+            self._keep(self, event)
+
+    def _on_window(self, analysed: Analysed) -> None:
+        self.last_inference_at = clock.utc_now()
+        self._hooks.window(self, analysed)
+
+    def _on_scores(self, chunk: TrackChunk) -> None:
+        self._hooks.scores(self, chunk)
+
+    def _fail(self, error: Exception) -> None:
+        self.error = self.error or error
+        if isinstance(error, UserError):
+            log.warning("source_unusable", source=self.name, reason=str(error))
+        else:
+            log.error("listener_failed", source=self.name, reason=repr(error), action="report this", exc_info=error)
+
+    def _set_anchor(self, arrival: Arrival) -> None:
+        # A live block has been recorded by the time it arrives.
+        block = arrival.block
+        recorded_s = (block.position + len(block.samples)) / self.source.sample_rate_hz
+        waited_s = time.monotonic() - arrival.at_s
+        self.anchor = self._anchor_at(clock.utc_now() - timedelta(seconds=recorded_s + waited_s))
+
+    def _anchor_at(self, start: datetime) -> Anchor:
+        """The start as this moment's clock has it; a clock that is set later does not make it right."""
+        return Anchor(start, 0, self._rate_hz, clock.is_synchronised())

@@ -1,0 +1,120 @@
+"""All listeners of a run: opens their sources, starts them, and ends them in order.
+
+Does: opens what `[source]` or `[[sources]]` name, and gathers what the listeners tell of themselves. A source that
+turns unusable is told in the status while others are heard. Does not: hear anything (`edge.listener` does).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from edge.config import Settings
+from edge.errors import AudioError
+from edge.listener import Listener, Pace
+from edge.sections import SourceSettings
+from edge.sources import open_source
+from edge.sources.base import Block, Source
+
+LIVE_KINDS = ("microphone", "url")
+"""Kinds of source that do not wait for whoever hears them."""
+
+
+def open_sources(settings: Settings) -> list[tuple[str, Pace, Source]]:
+    """Open each source: its name in events, how its sound comes, and itself.
+
+    Raises:
+        UserError: a setting is wrong, or no source at all can be used. One of several that cannot be used is
+            opened all the same; its listener then tells why.
+    """
+    if not settings.sources:
+        only = open_source(settings.source)
+        return [(only.name, _pace(settings.source), only)]
+    opened: list[tuple[str, Pace, Source]] = []
+    faults: list[AudioError] = []
+    for named in settings.sources:
+        source: Source
+        try:
+            source = open_source(named)
+        except AudioError as error:
+            faults.append(error)
+            source = _Unusable(named.name, error)
+        opened.append((named.name, _pace(named), source))
+    if len(faults) == len(opened):
+        raise faults[0]
+    return opened
+
+
+def _pace(settings: SourceSettings) -> Pace:
+    if settings.kind in LIVE_KINDS:
+        return "live"
+    return settings.pace if settings.kind == "file" else "realtime"
+
+
+class _Unusable:
+    """Stands for a source that could not be opened."""
+
+    sample_rate_hz, channels = 1, 1
+
+    def __init__(self, name: str, fault: AudioError) -> None:
+        self.name = name
+        self.trouble = str(fault)
+        self._fault = fault
+
+    def blocks(self) -> Iterator[Block]:
+        raise self._fault
+
+    def close(self) -> None:
+        pass
+
+
+class Listeners:
+    """Started together, ended together."""
+
+    def __init__(self, listeners: Iterable[Listener]) -> None:
+        """Take over listeners that have not been started."""
+        self._listeners = tuple(listeners)
+
+    def __iter__(self) -> Iterator[Listener]:
+        return iter(self._listeners)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        for listener in self._listeners:
+            listener.start()
+
+    def stop(self) -> None:
+        """Close every source, whatever it does; from any thread."""
+        for listener in self._listeners:
+            listener.stop()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for so long at most; whether all are done."""
+        deadline = time.monotonic() + timeout_s
+        for listener in self._listeners:
+            listener.join(max(0.0, deadline - time.monotonic()))
+        return all(listener.is_done for listener in self._listeners)
+
+    def raise_error(self) -> None:
+        """Raise what ended a listener before its time, if anything did."""
+        for listener in self._listeners:
+            if listener.error is not None:
+                raise listener.error
+
+    @property
+    def trouble(self) -> str:
+        """What troubles them, in one line, each with its name where there are several."""
+        told = [(listener.name, listener.trouble) for listener in self._listeners]
+        alone = len(self._listeners) == 1
+        return "; ".join(text if alone else f"{name}: {text}" for name, text in told if text)
+
+    @property
+    def last_audio_at(self) -> datetime | None:
+        """When sound last came in, of any source."""
+        return max((at for at in (each.last_audio_at for each in self._listeners) if at), default=None)
+
+    @property
+    def last_inference_at(self) -> datetime | None:
+        """When a window was last analysed, of any source."""
+        return max((at for at in (each.last_inference_at for each in self._listeners) if at), default=None)

@@ -1,0 +1,58 @@
+"""How the device is: the one place where the status payload is made.
+
+Does: asks every part for its trouble, in the order in which the parts were registered, and makes one state and one line
+of the answers. Does not: publish it (`edge.delivery` does), or know what the parts are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from edge.payloads import Origin, status_payload
+
+
+class Status:
+    """Register the parts, then ask for `payload` from any thread."""
+
+    def __init__(self, origin: Origin, outbox_depth: Callable[[], int]) -> None:
+        """Online, with nothing heard yet."""
+        self.origin = origin
+        """Replaced when another bundle runs."""
+        self._outbox_depth = outbox_depth
+        self._parts: list[tuple[str, Callable[[], str]]] = []
+        self._last_audio_at: Callable[[], datetime | None] = lambda: None
+        self._last_inference_at: Callable[[], datetime | None] = lambda: None
+
+    def add_part(self, name: str, reason: Callable[[], str]) -> None:
+        """Let a part say why it is not well; an empty answer says that it is.
+
+        name: goes before its reason, as ``outbox: disk full``; empty: the reason stands by itself.
+        """
+        self._parts.append((name, reason))
+
+    def set_times(
+        self, *, last_audio_at: Callable[[], datetime | None], last_inference_at: Callable[[], datetime | None]
+    ) -> None:
+        """Who knows when sound came in and when a window was last analysed."""
+        self._last_audio_at = last_audio_at
+        self._last_inference_at = last_inference_at
+
+    @property
+    def reason(self) -> str:
+        """Every part's trouble in one line; empty while all is well."""
+        told = [(name, reason()) for name, reason in self._parts]
+        return "; ".join(f"{name}: {text}" if name else text for name, text in told if text)
+
+    def payload(self) -> dict[str, Any]:
+        """The status of this moment."""
+        reason = self.reason
+        return status_payload(
+            self.origin,
+            state="degraded" if reason else "online",
+            reason=reason,
+            last_audio_at=self._last_audio_at(),
+            last_inference_at=self._last_inference_at(),
+            outbox_depth=self._outbox_depth(),
+        )

@@ -1,0 +1,165 @@
+"""Several sources in one run: each heard as by itself, one's failure not the others' end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from edge.backends.base import Backend
+from edge.bundle import Bundle
+from edge.config import Settings
+from edge.errors import AudioError
+from edge.events import Event
+from edge.hooks import Hooks
+from edge.listener import Listener, Pace
+from edge.listeners import Listeners, open_sources
+from edge.pipeline import Model
+from edge.sources.base import Block
+from tests.brokers import eventually
+
+Sounds = Callable[..., NDArray[np.float32]]
+
+
+class Fed:
+    """A source that yields what a test feeds it, until it is closed."""
+
+    channels = 1
+
+    def __init__(self, name: str, sample_rate_hz: int = 16_000) -> None:
+        self.name, self.sample_rate_hz, self.trouble = name, sample_rate_hz, ""
+        self._items: list[Block | AudioError] = []
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def feed(self, *items: Block | AudioError) -> None:
+        with self._changed:
+            self._items.extend(items)
+            self._changed.notify_all()
+
+    def blocks(self) -> Iterator[Block]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._items) or self._closed)
+                if not self._items:
+                    return
+                item = self._items.pop(0)
+            if isinstance(item, AudioError):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class Ward:
+    """Listeners over fed sources, and the events that they have given."""
+
+    def __init__(self, model: Model, *sources: Fed, pace: Pace = "realtime") -> None:
+        self.found: dict[str, list[Event]] = {source.name: [] for source in sources}
+        self.hooks = Hooks()
+        self.listeners = Listeners(
+            Listener(source.name, source, model, Settings(), pace=pace, keep=self._keep, hooks=self.hooks)
+            for source in sources
+        )
+
+    def _keep(self, listener: Listener, event: Event) -> None:
+        self.found[listener.name].append(event)
+
+    def labels(self, name: str) -> list[str]:
+        return [event.label for event in self.found[name]]
+
+    def end(self) -> None:
+        self.listeners.stop()
+        eventually(lambda: self.listeners.wait(0.05), "the end of all listeners")
+
+
+@pytest.fixture
+def model(tiny_bundle: Bundle, tiny_backend: Backend) -> Model:
+    return Model(tiny_bundle, tiny_backend)
+
+
+def test_each_source_is_heard_by_itself_whatever_its_rate(model: Model, sounds: Sounds) -> None:
+    first, second = Fed("first"), Fed("second", 48_000)
+    ward = Ward(model, first, second)
+    ward.listeners.start()
+    first.feed(Block(0, sounds(16_000, 4.0, coughs=[1.0])[:, None]))
+    second.feed(Block(0, sounds(48_000, 4.0, breaths=[2.0])[:, None]))
+    ward.end()
+    assert (ward.labels("first"), ward.labels("second")) == (["cough"], ["breath"])
+    assert ward.found["second"][0].onset / 16_000 == pytest.approx(2.0, abs=0.06)
+
+
+def test_source_that_turns_unusable_is_told_while_the_other_goes_on(model: Model, sounds: Sounds) -> None:
+    good, bad = Fed("good"), Fed("bad")
+    ward = Ward(model, good, bad)
+    ward.listeners.start()
+    bad.feed(Block(0, sounds(16_000, 2.0, coughs=[0.5])[:, None]), AudioError("the tape is torn"))
+    eventually(lambda: ward.listeners.trouble == "bad: the tape is torn", "the trouble of one source")
+    eventually(lambda: ward.labels("bad") == ["cough"], "what it had heard before")
+    assert not ward.listeners.wait(0)
+    good.feed(Block(0, sounds(16_000, 4.0, coughs=[1.0])[:, None]))
+    eventually(lambda: ward.labels("good") == ["cough"], "the other source's event")
+    ward.end()
+    with pytest.raises(AudioError, match="the tape is torn"):
+        ward.listeners.raise_error()
+
+
+def test_trouble_that_a_live_source_tells_is_passed_on_and_passes(model: Model) -> None:
+    fed = Fed("bed-12")
+    ward = Ward(model, fed)
+    ward.listeners.start()
+    fed.trouble = "microphone unplugged"
+    assert ward.listeners.trouble == "microphone unplugged"
+    fed.trouble = ""
+    assert ward.listeners.trouble == ""
+    ward.end()
+
+
+def test_observers_are_told_in_the_order_of_the_sound_and_their_failure_costs_nothing(
+    model: Model, sounds: Sounds, logs: list[Any]
+) -> None:
+    fed = Fed("bed-12")
+    ward = Ward(model, fed)
+    told: list[str] = []
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("disk full")
+
+    ward.hooks.on_block += [fail, lambda listener, block: told.append(f"{listener.name} block {block.position}")]
+    ward.hooks.on_window.append(lambda _listener, window: told.append(f"window {window.start}"))
+    ward.hooks.on_scores.append(lambda _listener, chunk: told.append(f"scores {chunk.start_frame}"))
+    ward.listeners.start()
+    sound = sounds(16_000, 2.5, coughs=[1.0])[:, None]
+    fed.feed(Block(0, sound[:32_000]), Block(32_000, sound[32_000:]))
+    ward.end()
+    assert told == [
+        *("bed-12 block 0", "window 0", "scores 0"),
+        *("bed-12 block 32000", "window 8000", "scores 50", "scores 100"),
+    ]
+    assert ward.labels("bed-12") == ["cough"]
+    assert [entry["event"] for entry in logs].count("observer_failed") == 1
+
+
+def settings_of(*paths: Path) -> Settings:
+    sources = [{"name": f"bed-{n}", "path": str(path), "pace": "fast"} for n, path in enumerate(paths)]
+    return Settings.model_validate({"sources": sources})
+
+
+def test_open_sources_goes_on_without_one_of_several_but_not_without_all(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(16_000), 16_000)
+    missing = tmp_path / "no.wav"
+    opened = open_sources(settings_of(missing, tmp_path / "a.wav"))
+    assert [(name, pace) for name, pace, _ in opened] == [("bed-0", "fast"), ("bed-1", "fast")]
+    with pytest.raises(AudioError, match=r"no\.wav: no such file"):
+        next(opened[0][2].blocks())
+    with pytest.raises(AudioError, match=r"no\.wav: no such file"):
+        open_sources(settings_of(missing, missing))

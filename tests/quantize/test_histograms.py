@@ -1,0 +1,79 @@
+"""Ranges of activations, on tensors made by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from quantize.histograms import BINS, Histogram, collect, entropy_bins
+
+
+def _histogram(values: NDArray[np.float64]) -> Histogram:
+    edges = np.linspace(0.0, np.abs(values).max(), BINS + 1)
+    return Histogram(float(values.min()), float(values.max()), np.histogram(np.abs(values), edges)[0])
+
+
+def _quantised(values: NDArray[np.float64], limit: float, levels: int = 128) -> NDArray[np.float64]:
+    step = limit / (levels - 1)
+    return np.clip(np.round(values / step), -(levels - 1), levels - 1) * step
+
+
+@pytest.fixture(scope="module")
+def long_tailed() -> NDArray[np.float64]:
+    """Most values below 3, a few up to 100: what the extremes waste nearly all levels on."""
+    rng = np.random.default_rng(0)
+    return np.concatenate([rng.standard_normal(200_000), rng.uniform(50.0, 100.0, 5)])
+
+
+def test_minmax_keeps_the_extremes(long_tailed: NDArray[np.float64]) -> None:
+    found = _histogram(long_tailed).range("minmax", 128)
+    assert found == (long_tailed.min(), long_tailed.max())
+
+
+def test_percentile_keeps_that_share_of_values(long_tailed: NDArray[np.float64]) -> None:
+    low, high = _histogram(long_tailed).range("percentile99.9", 128)
+    inside = ((long_tailed >= low) & (long_tailed <= high)).mean()
+    assert 0.999 <= inside < 0.9999
+
+
+def test_entropy_finds_another_range_than_the_extremes_and_a_better_one(long_tailed: NDArray[np.float64]) -> None:
+    histogram = _histogram(long_tailed)
+    low, high = histogram.range("entropy", 128)
+    limit = max(-low, high)
+    assert limit < 0.5 * histogram.largest
+    usual = long_tailed[:200_000]
+    error = np.square(usual - _quantised(usual, limit)).mean()
+    assert error < np.square(usual - _quantised(usual, histogram.largest)).mean()
+
+
+def test_entropy_keeps_all_of_what_is_spread_evenly() -> None:
+    assert entropy_bins(np.full(BINS, 100), 128) > 0.95 * BINS
+
+
+def test_tensor_of_zeros_has_a_range_of_zero() -> None:
+    histogram = Histogram(0.0, 0.0, np.zeros(BINS, dtype=np.int64))
+    assert histogram.range("entropy", 128) == histogram.range("percentile99.9", 128) == (0.0, 0.0)
+
+
+def test_collect_counts_what_goes_in_and_out_of_an_operator(tmp_path: Path) -> None:
+    shape = [1, 2, 3]
+    graph = helper.make_graph(
+        [helper.make_node("Neg", ["log_mel"], ["negative"]), helper.make_node("Relu", ["negative"], ["kept"])],
+        "tiny",
+        [helper.make_tensor_value_info("log_mel", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("kept", TensorProto.FLOAT, shape)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "tiny.onnx"))
+    given = np.array([[[-4.0, 1.0, 2.0], [0.0, 0.5, 3.0]], [[-1.0, 0.0, 0.0], [1.0, 1.0, 2.0]]], dtype=np.float32)
+    found = collect(tmp_path / "tiny.onnx", ["Relu"], given)
+    assert set(found) == {"negative", "kept"}
+    assert (found["negative"].lowest, found["negative"].highest) == (-3.0, 4.0)
+    assert (found["kept"].lowest, found["kept"].highest) == (0.0, 4.0)
+    assert found["kept"].counts.sum() == 12
+    assert found["kept"].counts[0] == 10
