@@ -25,6 +25,8 @@ def open_source(settings: SourceSettings) -> Source:
         AudioError: a recording cannot be used, or a program or library is not installed.
     """
     if settings.kind == "microphone":
+        if settings.path:
+            raise ConfigError("source.path names a recording or URL, and source.kind is microphone: set source.kind")
         from edge.sources.microphone import microphone
 
         return microphone(

@@ -27,6 +27,10 @@ from edge.sources.sampleclock import SampleClock
 
 BLOCK_S = 0.1
 """Also the period of the device's own buffer, which holds a few of them."""
+SLIP_S = 1.0
+"""PulseAudio does not tell when it drops sound. Whatever is so late although nothing waits to be read has lost some."""
+SLIP_BLOCKS = 10
+"""So often in a row; a single block may be late."""
 MOST_CHANNELS = 64
 PLUGIN_CHANNELS = 2
 """Of an ALSA plugin, which offers any number."""
@@ -96,16 +100,16 @@ def choose(audio: pyaudio.PyAudio, device: str, channel: int) -> Input:
 
 
 def _choose_pulse(audio: pyaudio.PyAudio, name: str) -> Input:
+    sources = pulse_sources()
+    known = {source.name: source for source in sources or []}
+    if sources is not None and name not in known:
+        sys.exit(f"error: PulseAudio has no source {name}, only: {', '.join(known) or 'none'}")
     plugin = [device for device in _alsa_inputs(audio) if device["name"] == "pulse"]
     if not plugin:
         sys.exit("error: PulseAudio cannot be reached: is it running, and is libasound2-plugins installed?")
-    known = {source.name: source for source in pulse_sources()}
-    rate_hz = int(plugin[0]["defaultSampleRate"])
-    # Without pactl the server is asked for the source by its name alone, and converts what it has.
-    source = known.get(name) if known else PulseSource(name, rate_hz, PLUGIN_CHANNELS)
-    if source is None:
-        sys.exit(f"error: PulseAudio has no source {name}: it has {', '.join(known)}")
     os.environ["PULSE_SOURCE"] = name  # which ALSA's plugin obeys
+    # Without pactl the server is asked for the source by its name alone, and converts what it has.
+    source = known.get(name, PulseSource(name, int(plugin[0]["defaultSampleRate"]), PLUGIN_CHANNELS))
     return Input(PULSE + name, name, plugin[0]["index"], source.rate_hz, source.channels)
 
 
@@ -154,22 +158,34 @@ def _listen(audio: pyaudio.PyAudio, device: str, channel: int) -> None:
     except (OSError, ValueError) as error:
         sys.exit(f"error: {chosen.label} cannot be opened at {chosen.rate_hz} Hz: {_words(error)}")
     _write(framing.pack_format(channels=chosen.channels, rate_hz=chosen.rate_hz))
-    clock, position, has_lost = SampleClock(chosen.rate_hz), 0, False
+    _write_on(stream, chosen, frames)
+
+
+def _write_on(stream: Any, chosen: Input, frames: int) -> None:
+    clock, position, late = SampleClock(chosen.rate_hz), 0, 0
     while True:
-        try:
-            samples = stream.read(frames)
-        except OSError as error:
-            if error.errno != pyaudio.paInputOverflowed:
-                sys.exit(f"error: {chosen.label} gives no more sound: {_words(error)}")
-            has_lost = True
-            continue
+        samples, has_lost = _read(stream, chosen, frames)
         now = time.monotonic()
-        if has_lost:
-            position = max(position, clock.due(now) - frames)
-            has_lost = False
+        due = clock.due(now) - frames
+        is_late = due - position > SLIP_S * chosen.rate_hz and stream.get_read_available() < frames
+        late = late + 1 if is_late else 0
+        if has_lost or late >= SLIP_BLOCKS:
+            position, late = max(position, due), 0
         _write(framing.pack_sound(position=position, frames=frames) + samples)
         position += frames
         clock.note(position, now)
+
+
+def _read(stream: Any, chosen: Input, frames: int) -> tuple[bytes, bool]:
+    """The next samples, and whether some were lost before them."""
+    has_lost = False
+    while True:
+        try:
+            return stream.read(frames), has_lost
+        except OSError as error:  # noqa: PERF203 - where else
+            if error.errno != pyaudio.paInputOverflowed:
+                sys.exit(f"error: {chosen.label} gives no more sound: {_words(error)}")
+            has_lost = True
 
 
 def _words(error: Exception) -> str:
@@ -178,11 +194,11 @@ def _words(error: Exception) -> str:
 
 def _write(data: bytes) -> None:
     rest = memoryview(data)
-    while rest:
-        try:
+    try:
+        while rest:
             rest = rest[os.write(sys.stdout.fileno(), rest) :]
-        except BrokenPipeError:
-            sys.exit()
+    except BrokenPipeError:
+        sys.exit()
 
 
 if __name__ == "__main__":

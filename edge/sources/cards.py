@@ -60,14 +60,14 @@ def is_card(card: Card, device: str) -> bool:
     return device == card.id or (bool(card.usb) and (card.usb == device or card.usb.startswith(f"{device}-")))
 
 
-def pulse_sources() -> list[PulseSource]:
-    """The sources of the user's PulseAudio server; empty where there is none, or no pactl to ask it with."""
+def pulse_sources() -> list[PulseSource] | None:
+    """The sources of the user's PulseAudio server; None where there is no server, or no pactl to ask it with."""
     try:
         answer = subprocess.run(
             ["pactl", "list", "short", "sources"], capture_output=True, text=True, timeout=_PACTL_S, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError):
-        return []
+        return None
     found = []
     for line in answer.splitlines():
         fields = line.split("\t")

@@ -57,12 +57,9 @@ class FolderSource:
         for file in self._files:
             if heard and self._pace == "realtime" and self._closed.wait(GAP_S):
                 return
-            try:
-                for block in self._hear(file):
-                    heard += 1
-                    yield block
-            except (AudioError, ChildError) as error:
-                _log.warning("recording_left_out", file=str(file), reason=str(error))
+            for block in self._hear(file):
+                heard += 1
+                yield block
             if self._closed.is_set():
                 return
         if not heard:
@@ -76,19 +73,19 @@ class FolderSource:
                 self._current.close()
 
     def _hear(self, file: Path) -> Iterator[Block]:
-        source = FileSource(file, pace=self._pace, block_s=self._block_s)
-        with self._guard:
-            self._current = source
         try:
-            if self._closed.is_set():
-                return
-            self._timeline.restart(GAP_S)
+            with self._guard:
+                if self._closed.is_set():
+                    return
+                self._current = source = FileSource(file, pace=self._pace, block_s=self._block_s)
             for block in source.blocks():
-                placed = self._timeline.place(Sound(block.position, block.samples), source.sample_rate_hz)
-                if placed is not None:
-                    yield placed
+                yield from self._timeline.place(Sound(block.position, block.samples), source.sample_rate_hz)
+        except (AudioError, ChildError) as error:
+            _log.warning("recording_left_out", file=str(file), reason=str(error))
         finally:
-            source.close()
+            if self._current is not None:
+                self._current.close()
+        yield from self._timeline.restart(GAP_S)
 
     def _first_rate(self) -> int:
         fault = AudioError("")

@@ -1,7 +1,7 @@
 """A source that a child process records: watches the child, and starts it anew for as long as it takes.
 
-Does: ends a child that is silent, floods, sends nonsense or has ended, tries again with growing pauses, and says what is
-wrong meanwhile. Does not: know what the child records from (`edge.sources.microphone`, `edge.sources.url`).
+Does: ends a child that is silent, floods, sends nonsense or has ended, tries again with growing pauses, and says
+meanwhile what is wrong. Does not: know what the child records from (`edge.sources.microphone`, `edge.sources.url`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ POLL_S = 0.2
 FIRST_RETRY_S = 0.5
 HEALTHY_S = 10.0
 """After so much sound, the next failure is a new one, and the pauses begin anew."""
+SHORTEST_GAP_S = 0.01
+"""Between two children, where a stream that came ahead of its time leaves none."""
 RATE_TOLERANCE = 1.05
 """A device may be so much faster than its nominal rate."""
 STALL_CREDIT_S = 60.0
@@ -91,11 +93,7 @@ class SupervisedSource:
     def blocks(self) -> Iterator[Block]:
         """Blocks until the source is closed; it waits for a device that is absent, for as long as it takes."""
         while not self._closed.is_set():
-            try:
-                yield from self._hear()
-            except ChildError as error:
-                if not self._closed.is_set():
-                    self._closed.wait(self._fail(str(error)))
+            yield from self._hear()
 
     def close(self) -> None:
         """End the child and a running `blocks`."""
@@ -105,14 +103,22 @@ class SupervisedSource:
                 self._child.stop()
 
     def _hear(self) -> Iterator[Block]:
-        """Blocks of one child; ChildError, with the reason, at its end."""
-        child = self._start()
+        """Blocks of one child, and the pause after its end."""
+        child: Child | None = None
         try:
+            child = self._start()
             yield from self._listen(child)
+        except ChildError as error:
+            reason = str(error)
+        else:
+            return
         finally:
             with self._guard:
                 self._child = None
-            child.close()
+            if child is not None:
+                child.close()
+        if not self._closed.is_set():
+            self._closed.wait(self._fail(reason))
 
     def _start(self) -> Child:
         with self._guard:
@@ -126,7 +132,7 @@ class SupervisedSource:
 
     def _listen(self, child: Child) -> Iterator[Block]:
         decoder, pace = self._decoder(), _Pace(self._limits.burst_s)
-        self._timeline.restart()
+        yield from self._timeline.restart(SHORTEST_GAP_S)
         patience_s = max(self._limits.opening_s, self._limits.stall_s)
         last = time.monotonic()
         heard_s = 0.0
@@ -138,9 +144,8 @@ class SupervisedSource:
                 raise ChildError(self._redact(child.complaint) or "the capture has ended without a word")
             for sound in decoder.feed(data) if data else ():
                 pace.check(sound, decoder.rate_hz, now)
-                block = self._timeline.place(sound, decoder.rate_hz, now)
                 heard_s += len(sound.samples) / decoder.rate_hz
-                if block is not None:
+                for block in self._timeline.place(sound, decoder.rate_hz, now):
                     self._note(block, heard_s)
                     yield block
                 # After the reader has had its time with the block, which says nothing of the child.

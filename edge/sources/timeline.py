@@ -28,13 +28,17 @@ class Timeline:
         self._end = 0  # where the next block belongs if nothing has been lost
         self._segment: _Segment | None = None
 
-    def restart(self, gap_s: float = 0.0) -> None:
-        """What follows has another beginning, after `gap_s` seconds or, where the clock says more, after that."""
-        self._segment = None
-        self._end += round(gap_s * self.rate_hz)
+    def restart(self, gap_s: float = 0.0) -> list[Block]:
+        """What follows has another beginning, after `gap_s` seconds or, where the clock says more, after that.
 
-    def place(self, sound: Sound, rate_hz: int, now_s: float | None = None) -> Block | None:
-        """The block for `sound`; None while nothing is due. Its samples are (frames, 1).
+        Returns what the resampler still held of the sound before.
+        """
+        tail = self._finish()
+        self._end += round(gap_s * self.rate_hz)
+        return tail
+
+    def place(self, sound: Sound, rate_hz: int, now_s: float | None = None) -> list[Block]:
+        """The blocks for `sound`, none while the resampler holds it. Their samples are (frames, 1).
 
         now_s: when it arrived by the monotonic clock, in seconds; None for sound that is not live.
 
@@ -44,20 +48,28 @@ class Timeline:
         if not self.rate_hz:
             self.rate_hz = rate_hz
             self._clock = SampleClock(rate_hz)
+        blocks: list[Block] = []
         if self._segment is None:
             frames = round(len(mono) * self.rate_hz / rate_hz)
             start = self._end if now_s is None else max(self._end, self._clock.due(now_s) - frames)
             self._segment = _Segment(start, sound.position, rate_hz, self.rate_hz)
         elif sound.position != self._segment.next_input:
             start = self._segment.output_of(sound.position)
-            self._segment = _Segment(start, sound.position, rate_hz, self.rate_hz)
-        block = self._segment.push(mono)
-        if not len(block.samples):
-            return None
-        self._end = block.position + len(block.samples)
-        if now_s is not None:
-            self._clock.note(self._end, now_s)
-        return block
+            blocks = self._finish()
+            self._segment = _Segment(max(start, self._end), sound.position, rate_hz, self.rate_hz)
+        blocks += self._segment.push(mono)
+        if blocks:
+            self._end = blocks[-1].position + len(blocks[-1].samples)
+            if now_s is not None:
+                self._clock.note(self._end, now_s)
+        return blocks
+
+    def _finish(self) -> list[Block]:
+        tail = self._segment.flush() if self._segment else []
+        self._segment = None
+        if tail:
+            self._end = tail[-1].position + len(tail[-1].samples)
+        return tail
 
 
 class _Segment:
@@ -71,14 +83,22 @@ class _Segment:
         self._ratio = output_rate_hz / input_rate_hz
         self._resampler = StreamResampler(input_rate_hz, output_rate_hz, 1)
 
-    def push(self, mono: NDArray[np.float32]) -> Block:
-        samples = self._resampler.push(mono).reshape(-1, 1)
-        samples.flags.writeable = False
-        block = Block(self._next_output, samples)
+    def push(self, mono: NDArray[np.float32]) -> list[Block]:
         self.next_input += len(mono)
-        self._next_output += len(samples)
-        return block
+        return self._blocks(self._resampler.push(mono))
+
+    def flush(self) -> list[Block]:
+        return self._blocks(self._resampler.flush())
 
     def output_of(self, position: int) -> int:
         # From the segment's start, not from what has come out: the resampler keeps the last samples inside.
         return self._start + round((position - self._first_input) * self._ratio)
+
+    def _blocks(self, samples: NDArray[np.float32]) -> list[Block]:
+        if not len(samples):
+            return []
+        samples = samples.reshape(-1, 1)
+        samples.flags.writeable = False
+        block = Block(self._next_output, samples)
+        self._next_output += len(samples)
+        return [block]
