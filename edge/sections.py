@@ -68,7 +68,7 @@ class BundleSettings(Section):
     """Which model runs."""
 
     path: str = ""
-    """Folder of the bundle; empty: the bundle that ships."""
+    """Folder of the bundle, or the name of one that ships; empty: room, which ships."""
     trusted_keys: tuple[str, ...] = ()
     """PEM files of the Ed25519 public keys whose signature on a bundle is accepted."""
     allow_unsigned: bool = False
@@ -84,6 +84,14 @@ class WindowSettings(Section):
     """Length of a window, in seconds; default: the bundle's."""
     hop_s: Annotated[float, Field(ge=0.01, le=60.0, allow_inf_nan=False)] | None = None
     """Time from one window to the next, in seconds, a multiple of 0.01, at most the window; default: the bundle's."""
+
+
+class RespirationSettings(Section):
+    """Whether the breathing rate is followed."""
+
+    enabled: bool = True
+    """Tell the breathing rate, from the breath score of a bundle for airborne sound or from the sound itself of one for
+    contact audio; it is null where it is unsure."""
 
 
 class MqttSettings(Section):

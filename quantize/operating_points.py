@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import OperatingPoint
-from edge.events import segment
-from edge.matching import EventCounts, count_events
+from edge.matching import EventCounts
 from quantize.errors import ExportError
+from quantize.pieces import PooledTracks
 
 ON = (*(round(0.1 + 0.05 * step, 2) for step in range(17)), 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
 """Finer at the top, where a well-trained net's scores of clear sounds lie."""
@@ -70,15 +70,6 @@ class Choice:
     """Rows of `columns`; the first column is `on`."""
 
 
-def count(tracks: Sequence[EventTrack], point: OperatingPoint, frame_s: float) -> EventCounts:
-    """Hits, false alarms and misses over recordings, onsets matched one to one within 0.30 s."""
-    total = EventCounts()
-    for track in tracks:
-        onsets_s = [onset * frame_s for onset, _, _ in segment(track.scores, point, frame_s)]
-        total += count_events(track.onsets_s, onsets_s)
-    return total
-
-
 def choose_for_events(
     label: str, recordings: Sequence[EventTrack], scenes: Sequence[EventTrack], frame_s: float
 ) -> Choice:
@@ -88,10 +79,15 @@ def choose_for_events(
     that; else simply the best F1.
     """
 
+    pooled = [
+        PooledTracks([track.scores for track in tracks], [track.onsets_s for track in tracks], frame_s, ON[0])
+        for tracks in (scenes, recordings)
+    ]
+
     def rate(fields: Mapping[str, float]) -> tuple[bool, float, EventCounts, float]:
         point = _point(fields)
-        in_scenes = count(scenes, point, frame_s)
-        total = in_scenes + count(recordings, point, frame_s)
+        in_scenes, in_recordings = (tracks.count(point) for tracks in pooled)
+        total = in_scenes + in_recordings
         per_hour = in_scenes.fp / max(hours, 1e-9)
         quiet = per_hour <= FALSE_POSITIVES_PER_HOUR and total.sensitivity >= LEAST_SENSITIVITY
         return quiet, float(np.nan_to_num(total.f1)), total, per_hour

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from align.corpora import Recording
+from edge.bundle import OperatingPoint
 from edge.errors import UserError
-from quantize.operating_points import ON, EventTrack, choose_for_clips, choose_for_events, count
+from edge.events import segment
+from edge.matching import EventCounts, count_events
+from quantize import operating_points
+from quantize.operating_points import GRID, ON, EventTrack, choose_for_clips, choose_for_events
+from quantize.pieces import PooledTracks
 from quantize.scenes import SCENE_S, Composer
 
 FRAME_S = 0.01
@@ -26,6 +34,71 @@ def _track(*bumps: tuple[float, float], onsets_s: tuple[float, ...] = (), durati
     return EventTrack(scores, onsets_s, duration_s)
 
 
+class _Plain:
+    """What `PooledTracks` does, the slow and obvious way: the device's segmentation, track by track."""
+
+    def __init__(self, tracks: Any, onsets_s: Any, frame_s: float, least_on: float) -> None:
+        self._tracks, self._frame_s = list(zip(tracks, onsets_s, strict=True)), frame_s
+        assert least_on == ON[0]
+
+    @classmethod
+    def of(cls, tracks: list[EventTrack]) -> _Plain:
+        return cls([track.scores for track in tracks], [track.onsets_s for track in tracks], FRAME_S, ON[0])
+
+    def count(self, point: OperatingPoint) -> EventCounts:
+        total = EventCounts()
+        for scores, onsets_s in self._tracks:
+            detected_s = [onset * self._frame_s for onset, _, _ in segment(scores, point, self._frame_s)]
+            total += count_events(onsets_s, detected_s)
+        return total
+
+
+def _walk(rng: np.random.Generator, frames: int) -> NDArray[np.float32]:
+    """Scores that wander as a net's do: smooth, at times flat, at times high for long."""
+    levels = np.repeat(rng.uniform(-0.6, 1.2, frames // 4 + 1), 4)[:frames]
+    smooth = np.convolve(levels, np.ones(7) / 7, mode="same")
+    return np.clip(np.round(smooth, int(rng.integers(1, 4))), 0.0, 1.0).astype(np.float32)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    on=st.sampled_from(ON),
+    fields=st.fixed_dictionaries({name: st.sampled_from(GRID[name]) for name in GRID if name != "on"}),
+)
+def test_pooled_tracks_count_what_the_devices_segmentation_finds(
+    seed: int, on: float, fields: dict[str, float]
+) -> None:
+    rng = np.random.default_rng(seed)
+    tracks = [_walk(rng, int(rng.integers(1, 400))) for _ in range(3)]
+    onsets_s = [tuple(rng.uniform(0.0, len(track) * FRAME_S, int(rng.integers(4)))) for track in tracks]
+    off = round(on * fields.pop("off_share"), 3)
+    point = OperatingPoint(on=on, off=off, **fields)
+    expected = _Plain(tracks, onsets_s, FRAME_S, ON[0]).count(point)
+    assert PooledTracks(tracks, onsets_s, FRAME_S, ON[0]).count(point) == expected
+
+
+@pytest.mark.parametrize("split_depth", [0.0, 0.3])
+def test_pooled_tracks_cut_an_endless_region_as_the_device_does(split_depth: float) -> None:
+    scores: NDArray[np.float32] = np.full(7_000, 0.8, dtype=np.float32)
+    scores[50:6_900:500] = 0.5
+    point = OperatingPoint(
+        on=0.6, off=0.4, minimum_duration_s=0.04, merge_gap_s=0.04, refractory_s=0.16, split_depth=split_depth
+    )
+    arguments = ([scores, scores[:100]], [(1.0, 31.0), ()], FRAME_S, ON[0])
+    counts = PooledTracks(*arguments).count(point)
+    assert counts == _Plain(*arguments).count(point)
+    assert counts.detected > 3
+
+
+def test_search_chooses_what_the_slow_search_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    tracks = [EventTrack(_walk(rng, 600), tuple(rng.uniform(0.0, 6.0, 3)), 6.0) for _ in range(4)]
+    fast = choose_for_events("cough", tracks[:2], tracks[2:], FRAME_S)
+    monkeypatch.setattr(operating_points, "PooledTracks", _Plain)
+    assert choose_for_events("cough", tracks[:2], tracks[2:], FRAME_S) == fast
+
+
 def _noisy_hour(height: float) -> EventTrack:
     """An hour without an event in which eight sounds resemble one."""
     return _track(*((2.0 * place, height) for place in range(1, 9)), duration_s=3600.0)
@@ -37,7 +110,7 @@ def test_threshold_lies_between_events_and_what_resembles_them() -> None:
     choice = choose_for_events("cough", coughs, others, FRAME_S)
     assert 0.5 < choice.point.on < 0.9
     assert choice.value == 1.0
-    assert count([*coughs, *others], choice.point, FRAME_S).fp == 0
+    assert _Plain.of([*coughs, *others]).count(choice.point).fp == 0
 
 
 def test_threshold_is_no_lone_best_value() -> None:
