@@ -1,4 +1,8 @@
-"""What the messages say: the JSON objects of the event and status topics.
+"""What the messages say: the JSON objects of the event, minute and status topics.
+
+An event or minute whose times came from a clock that nobody had set says `clock` unsynced. Once the clock is set, the
+same message is published again: the same `event_id` (or `minute_id`) with `revision` 1, true times, `clock` synced and
+`historical` true. A message without `revision` is revision 0; a reader keeps the highest that it has seen of an id.
 
 Does: builds them and turns them into bytes. Does not: send, store or time anything.
 """
