@@ -49,7 +49,7 @@ class Delivery:
         """The message from the outbox in flight: the number that its acknowledgement will carry, and its event_id."""
         self._is_live_next = True
         self._status_message: int | None = None
-        self._said: tuple[str, str] | None = None
+        self._said: tuple[Any, ...] | None = None
         self._status_due = 0.0
         self._maintenance_due = 0.0
         self._events_due = 0.0
@@ -101,7 +101,7 @@ class Delivery:
         if self._status_message is not None or not self._may_send:
             return
         status = self._status()
-        summary = (status["state"], status["reason"])
+        summary = (status["state"], status["reason"], status.get("update"))
         if summary != self._said or now >= self._status_due:
             self._said = summary
             self._status_due = now + _STATUS_S
