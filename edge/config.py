@@ -21,8 +21,10 @@ from edge.sections import (
     MqttSettings,
     NamedSourceSettings,
     OutboxSettings,
+    RespirationSettings,
     SourceSettings,
     Threshold,
+    UpdateSettings,
     WindowSettings,
 )
 from edge.settings import ProgramSettings
@@ -43,8 +45,10 @@ class Settings(ProgramSettings):
     windows: WindowSettings = WindowSettings()
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
     """Score from 0.01 to 1 at which an event of a label opens, in place of the bundle's, as label=score."""
+    respiration: RespirationSettings = RespirationSettings()
     mqtt: MqttSettings = MqttSettings()
     outbox: OutboxSettings = OutboxSettings()
+    update: UpdateSettings = UpdateSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
@@ -74,6 +78,11 @@ class Settings(ProgramSettings):
         if self.outbox.path:
             return Path(self.outbox.path).expanduser()
         return _state_folder() / "outbox.db"
+
+    @property
+    def update_folder(self) -> Path:
+        """Where installed bundles are kept, resolved for this machine."""
+        return Path(self.update.folder).expanduser() if self.update.folder else self.outbox_path.parent / "bundles"
 
 
 def engines_folder(bundle: BundleSettings) -> Path:

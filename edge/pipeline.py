@@ -13,7 +13,7 @@ from pathlib import Path
 from edge.analysis import Analysed, Analyzer
 from edge.backends.base import Backend
 from edge.backends.choice import choose_backend
-from edge.bundle import Bundle, default_bundle, load_bundle
+from edge.bundle import Bundle, find_bundle, load_bundle
 from edge.config import Settings, engines_folder
 from edge.errors import AudioError
 from edge.events import Event
@@ -58,13 +58,13 @@ class Model:
             thresholds=settings.thresholds,
         )
 
-    def check(self, settings: Settings) -> None:
-        """See at the start, before any sound, that this bundle can run with the settings.
+    def widest(self, settings: Settings) -> int:
+        """The hops that a window holds. Sees as well, before any sound, that this bundle can run with the settings.
 
         Raises:
             ConfigError: it cannot.
         """
-        self.analyzer(settings, input_rate_hz=self.sample_rate_hz, channels=1)
+        return self.analyzer(settings, input_rate_hz=self.sample_rate_hz, channels=1).widest
 
 
 def open_bundle(settings: BundleSettings) -> Bundle:
@@ -74,7 +74,7 @@ def open_bundle(settings: BundleSettings) -> Bundle:
         BundleError: it is incomplete, altered or not trusted.
     """
     return load_bundle(
-        Path(settings.path) if settings.path else default_bundle(),
+        find_bundle(settings.path),
         trusted_keys=[Path(key) for key in settings.trusted_keys],
         allow_unsigned=settings.allow_unsigned,
     )
@@ -148,7 +148,7 @@ class SourceAnalyzer:
         return events
 
     def widen(self, times: int) -> None:
-        """So many hops from one window to the next, as far as the bundle's windows allow; see `Analyzer.widen`."""
+        """So many hops from one window to the next, at most `Model.widest`; see `Analyzer.widen`."""
         self._times = times
         if self._analyzer is not None:
             self._analyzer.widen(times)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,70 +15,13 @@ from edge.backends.base import Backend
 from edge.bundle import Bundle
 from edge.config import Settings
 from edge.errors import AudioError
-from edge.events import Event
-from edge.hooks import Hooks
-from edge.listener import Listener, Pace
-from edge.listeners import Listeners, open_sources
+from edge.listeners import open_sources
 from edge.pipeline import Model
 from edge.sources.base import Block
 from tests.brokers import eventually
+from tests.wards import Fed, Stuck, Ward
 
 Sounds = Callable[..., NDArray[np.float32]]
-
-
-class Fed:
-    """A source that yields what a test feeds it, until it is closed."""
-
-    channels = 1
-
-    def __init__(self, name: str, sample_rate_hz: int = 16_000) -> None:
-        self.name, self.sample_rate_hz, self.trouble = name, sample_rate_hz, ""
-        self._items: list[Block | AudioError] = []
-        self._changed = threading.Condition()
-        self._closed = False
-
-    def feed(self, *items: Block | AudioError) -> None:
-        with self._changed:
-            self._items.extend(items)
-            self._changed.notify_all()
-
-    def blocks(self) -> Iterator[Block]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: bool(self._items) or self._closed)
-                if not self._items:
-                    return
-                item = self._items.pop(0)
-            if isinstance(item, AudioError):
-                raise item
-            yield item
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-
-class Ward:
-    """Listeners over fed sources, and the events that they have given."""
-
-    def __init__(self, model: Model, *sources: Fed, pace: Pace = "realtime") -> None:
-        self.found: dict[str, list[Event]] = {source.name: [] for source in sources}
-        self.hooks = Hooks()
-        self.listeners = Listeners(
-            Listener(source.name, source, model, Settings(), pace=pace, keep=self._keep, hooks=self.hooks)
-            for source in sources
-        )
-
-    def _keep(self, listener: Listener, event: Event) -> None:
-        self.found[listener.name].append(event)
-
-    def labels(self, name: str) -> list[str]:
-        return [event.label for event in self.found[name]]
-
-    def end(self) -> None:
-        self.listeners.stop()
-        eventually(lambda: self.listeners.wait(0.05), "the end of all listeners")
 
 
 @pytest.fixture
@@ -149,8 +91,57 @@ def test_observers_are_told_in_the_order_of_the_sound_and_their_failure_costs_no
     assert [entry["event"] for entry in logs].count("observer_failed") == 1
 
 
+def test_live_source_that_cannot_be_followed_is_heard_coarser_then_loses_its_oldest_sound_as_a_counted_gap(
+    tiny_bundle: Bundle, tiny_backend: Backend, sounds: Sounds
+) -> None:
+    fed, stuck = Fed("bed-12"), Stuck(tiny_backend)
+    ward = Ward(Model(tiny_bundle, stuck), fed, pace="live")
+    (listener,) = ward.listeners
+    starts: list[int] = []
+    ward.hooks.on_window.append(lambda _listener, window: starts.append(window.start))
+    ward.listeners.start()
+    sound = sounds(16_000, 40.0, coughs=[1.0, 38.5])[:, None]
+    blocks = [Block(at, sound[at : at + 8_000]) for at in range(0, len(sound), 8_000)]
+    fed.feed(*blocks[:4])
+    eventually(lambda: stuck.asked == 1, "the first window with the runtime")
+    fed.feed(*blocks[4:])
+    eventually(lambda: listener.backlog.waiting_s + listener.backlog.dropped_s == 38.0, "the rest in the backlog")
+    assert listener.lag_s >= 5.0
+    dropped_s = listener.backlog.dropped_s
+    assert dropped_s >= 28.0
+    stuck.gate.set()
+    eventually(lambda: listener.backlog.waiting_s == 0, "the end of the lag")
+    assert ward.listeners.trouble == "analysis cannot keep up: sound was dropped"
+    ward.end()
+    # The first cough came before the runtime was stuck, the last one in the newest sound.
+    assert [event.onset / 16_000 for event in ward.found["bed-12"]] == pytest.approx([1.0, 38.5], abs=0.06)
+    assert listener.gap_s == dropped_s
+    assert listener.monitored_s + listener.gap_s == 40.0
+    assert 8_000 not in np.diff(starts)[-3:].tolist()
+
+
+def test_file_that_cannot_be_followed_waits_and_is_heard_whole_at_its_own_hop(
+    tiny_bundle: Bundle, tiny_backend: Backend, sounds: Sounds
+) -> None:
+    fed, stuck = Fed("bed-12"), Stuck(tiny_backend)
+    ward = Ward(Model(tiny_bundle, stuck), fed, pace="realtime")
+    (listener,) = ward.listeners
+    starts: list[int] = []
+    ward.hooks.on_window.append(lambda _listener, window: starts.append(window.start))
+    ward.listeners.start()
+    sound = sounds(16_000, 30.0, coughs=[1.0, 15.0, 29.0])[:, None]
+    for at in range(0, len(sound), 8_000):
+        fed.feed(Block(at, sound[at : at + 8_000]))
+    eventually(lambda: ward.listeners.trouble == "analysis falls behind", "the lag in the status")
+    stuck.gate.set()
+    ward.end()
+    assert len(ward.labels("bed-12")) == 3
+    assert (listener.gap_s, listener.monitored_s) == (0.0, 30.0)
+    assert starts == list(range(0, 448_001, 8_000))
+
+
 def settings_of(*paths: Path) -> Settings:
-    sources = [{"name": f"bed-{n}", "path": str(path), "pace": "fast"} for n, path in enumerate(paths)]
+    sources = [{"name": f"bed-{n}", "kind": "file", "path": str(path), "pace": "fast"} for n, path in enumerate(paths)]
     return Settings.model_validate({"sources": sources})
 
 
@@ -163,3 +154,33 @@ def test_open_sources_goes_on_without_one_of_several_but_not_without_all(tmp_pat
         next(opened[0][2].blocks())
     with pytest.raises(AudioError, match=r"no\.wav: no such file"):
         open_sources(settings_of(missing, missing))
+
+
+def test_source_that_falls_silent_without_a_word_is_stuck_but_one_that_tells_its_trouble_is_looked_after(
+    model: Model, sounds: Sounds
+) -> None:
+    fed = Fed("bed-12")
+    fed.trouble = "no microphone"
+    ward = Ward(model, fed)
+    ward.listeners.start()
+    assert ward.listeners.stuck(silence_s=-1.0) == ""
+    fed.trouble = ""
+    assert ward.listeners.stuck(silence_s=-1.0) == "bed-12: the source has fallen silent"
+    assert ward.listeners.stuck(silence_s=3_600.0) == ""
+    ward.end()
+    assert ward.listeners.stuck(silence_s=-1.0) == ""
+
+
+def test_analysis_that_does_not_go_on_is_stuck(
+    tiny_bundle: Bundle, tiny_backend: Backend, sounds: Sounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.listener._STUCK_S", 0.0)
+    fed, stuck = Fed("bed-12"), Stuck(tiny_backend)
+    ward = Ward(Model(tiny_bundle, stuck), fed)
+    ward.listeners.start()
+    fed.feed(Block(0, sounds(16_000, 3.0)[:, None]))
+    told = "bed-12: the analysis does not go on"
+    eventually(lambda: ward.listeners.stuck(silence_s=3_600.0) == told, "a stuck analysis")
+    stuck.gate.set()
+    eventually(lambda: ward.listeners.stuck(silence_s=3_600.0) == "", "the analysis going on")
+    ward.end()
