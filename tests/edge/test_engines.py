@@ -25,7 +25,9 @@ from edge.engines.plan import check_known_bad, parse_version, plan
 from edge.engines.runtime import Runtime, find_runtime
 from edge.engines.store import ENGINE, SIDECAR, check_sidecar, folder_of, read_engine, read_sidecar
 from edge.errors import EngineError
+from tests.brokers import Broker, eventually, retained
 from tests.engines import NAMES, VERSIONS, jetson_bundle, stand_in_runtime
+from tests.programs import BASE, Daemon
 
 ROOT = Path(__file__).parents[2]
 
@@ -301,6 +303,15 @@ def test_tensorrt_that_was_asked_for_and_is_missing_is_told(bundle: Bundle, engi
     choice = choose_backend(bundle, "tensorrt", engines)
     assert choice.backend.name == "onnxruntime"
     assert "module tensorrt cannot be loaded" in choice.trouble() and "--system-site-packages" in choice.trouble()
+
+
+@pytest.mark.broker
+def test_status_of_the_daemon_says_why_tensorrt_does_not_run(bundle: Bundle, tmp_path: Path, broker: Broker) -> None:
+    with Daemon(bundle.path, tmp_path, broker.port, "--bundle.backend", "tensorrt"):
+        eventually(lambda: (retained(broker.port, f"{BASE}/status") or {}).get("state") == "degraded", "the status")
+        status = retained(broker.port, f"{BASE}/status")
+    assert status is not None
+    assert "not on TensorRT: Python's module tensorrt cannot be loaded" in status["reason"]
 
 
 def test_machine_without_a_gpu_is_told(installed: Runtime) -> None:
