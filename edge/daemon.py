@@ -65,7 +65,7 @@ def run(settings: Settings, started: float) -> int:
     sources = open_sources(settings)
     outbox = Outbox(settings.outbox_path, max_mb=settings.outbox.max_mb, max_age_days=settings.outbox.max_age_days)
     origin = Origin(str(uuid7()), __version__, model.name, "")
-    status = Status(origin, lambda: outbox.depth)
+    status = Status(origin, lambda: outbox.depth, lambda: outbox.dropped)
     publisher = Publisher(settings.mqtt, settings.base_topic, outbox, status.payload)
     inference = SharedBackend(model.backend)
     model = replace(model, backend=inference)

@@ -32,16 +32,29 @@ class DeviceSettings(Section):
 class SourceSettings(Section):
     """Where the sound comes from."""
 
-    kind: Literal["file", "stdin"] = "file"
-    """file: a recording; stdin: raw signed 16-bit little-endian PCM on standard input."""
+    kind: Literal["microphone", "file", "folder", "url", "stdin"] = "microphone"
+    """microphone: a sound card; file: a recording; folder: the recordings in it, one after the other; url: a live
+    stream that ffmpeg can open (rtsp, http, ...); stdin: raw signed 16-bit little-endian PCM on standard input."""
     path: str = ""
-    """The recording, for kind = file."""
+    """The recording, the folder or the URL. User name and password in a URL stay out of names, logs and status."""
+    device: str = ""
+    """The microphone as `python -m edge devices` calls it: usb-VENDOR:PRODUCT-SERIAL, the id of an ALSA card, or
+    pulse:NAME; empty: the system's default."""
+    channel: Annotated[int, Field(ge=0, le=64)] = 0
+    """The only channel to hear, counted from 1; 0: the mean of all."""
+    stall_s: Annotated[float, Field(ge=0.5, le=3600.0, allow_inf_nan=False)] = 5.0
+    """A microphone or URL that has given no sound for so many seconds is closed and opened anew."""
+    retry_s: Annotated[float, Field(ge=0.5, le=3600.0, allow_inf_nan=False)] = 30.0
+    """Longest pause, in seconds, between two attempts to open a microphone or URL that is not there."""
+    zeros_s: Annotated[float, Field(ge=0.0, le=86_400.0, allow_inf_nan=False)] = 60.0
+    """A microphone or URL that has given nothing but zeros for so many seconds is told as trouble; 0: never, for a
+    device that mutes itself in silence."""
     pace: Literal["realtime", "fast"] = "realtime"
-    """Pace of a file: realtime, as if it were heard now; fast, as fast as it can be analysed."""
+    """Pace of a file or folder: realtime, as if it were heard now; fast, as fast as it can be analysed."""
     sample_rate_hz: Annotated[int, Field(ge=1000, le=384_000)] = 16_000
-    """Sample rate of standard input, in hertz; a file names its own."""
+    """Sample rate of standard input, in hertz; every other source names its own."""
     channels: Annotated[int, Field(ge=1, le=64)] = 1
-    """Interleaved channels of standard input, mixed to one; a file names its own."""
+    """Interleaved channels of standard input; every other source names its own."""
 
 
 class NamedSourceSettings(SourceSettings):
