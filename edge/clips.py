@@ -7,10 +7,10 @@ lets it pass only if every frame of it has a speech score and none is above `cli
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,21 @@ class Clip:
     sample_rate_hz: int
 
 
+class ClipWriter(Protocol):
+    """What brings clips to the disk."""
+
+    written: int
+    dropped: int
+
+    def put(self, clip: Clip) -> None:
+        """Write a clip in the background, or drop it; any thread, without waiting."""
+        ...
+
+    def close(self, timeout_s: float) -> None:
+        """Write what waits, for so long at most."""
+        ...
+
+
 def require_speech_label(manifest: Manifest) -> int:
     """The column of the speech scores.
 
@@ -62,14 +77,14 @@ def require_speech_label(manifest: Manifest) -> int:
 class Clips:
     """The clips of all listeners of a run."""
 
-    def __init__(self, settings: ClipSettings, manifest: Manifest, hooks: Hooks, write: Callable[[Clip], None]) -> None:
+    def __init__(self, settings: ClipSettings, manifest: Manifest, hooks: Hooks, writer: ClipWriter) -> None:
         """Hear what the listeners hear.
 
         Args:
             settings: lengths and the score above which there may be speech.
             manifest: of the bundle that runs.
             hooks: of the listeners, which have not been started.
-            write: takes a clip that may be kept, in the thread of a listener; it must not wait.
+            writer: takes the clips that may be kept.
 
         Raises:
             ConfigError: the bundle has no speech label.
@@ -79,16 +94,27 @@ class Clips:
         self._column = require_speech_label(manifest)
         self._frame_samples = manifest.front_end.hop_samples
         self._rate_hz = manifest.front_end.sample_rate_hz
-        self._write = write
+        self._writer = writer
         self._recorders: dict[str, ClipRecorder] = {}
+        self._lock = threading.Lock()
         hooks.on_block.append(self._on_block)
         hooks.on_scores.append(self._on_scores)
         hooks.on_event.append(self._on_event)
 
-    def close(self) -> None:
-        """All sound has ended: judge the clips that waited for more of it."""
+    def summary(self) -> dict[str, int]:
+        """Clips of this run: on disk, dropped for want of it, and withheld because they hold or may hold speech."""
+        return {
+            "written": self._writer.written,
+            "dropped": self._writer.dropped,
+            "speech": self.counts["speech"],
+            "unknown": self.counts["unknown"],
+        }
+
+    def close(self, timeout_s: float) -> None:
+        """All sound has ended: judge the clips that waited for more of it, and write what may be kept."""
         for recorder in self._recorders.values():
             self._take(recorder.close())
+        self._writer.close(timeout_s)
 
     def _on_block(self, listener: Listener, block: Block) -> None:
         if listener.name not in self._recorders:
@@ -112,9 +138,10 @@ class Clips:
 
     def _take(self, judged: list[tuple[Verdict, Clip | None]]) -> None:
         for verdict, clip in judged:
-            self.counts[verdict] += 1
+            with self._lock:
+                self.counts[verdict] += 1
             if clip is not None:
-                self._write(clip)
+                self._writer.put(clip)
 
 
 @dataclass(frozen=True)
