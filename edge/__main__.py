@@ -1,4 +1,4 @@
-"""The program on the device: ``python -m edge {run,replay,score,verify,engine,update}``.
+"""The program on the device: ``python -m edge {run,replay,score,verify,engine,devices,update}``.
 
 Does: reads the command line, starts what it names, and turns a mistake of the user into one line on standard error and
 exit status 2. Does not: do the work. What a command needs is imported when that command runs, so that the others start
@@ -146,12 +146,29 @@ def _update(parser: argparse.ArgumentParser, arguments: list[str], _started: flo
     return 0
 
 
+def _devices(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
+    parser.add_argument("--json", action="store_true", help="print all of them as one JSON list")
+    parsed = parser.parse_args(arguments)
+    from edge.devices import list_devices, table, to_json
+
+    if parsed.json:
+        print(to_json(list_devices()))
+        return 0
+    line = ""
+    for line in table(list_devices()):
+        print(line, flush=True)
+    if not line:
+        print("no sound input: plug one in, or see python -m edge doctor for what is in its way", file=sys.stderr)
+    return 0
+
+
 _COMMANDS = {
     "run": ("listen, and report events over MQTT", _run),
     "replay": ("hear recordings again, and print their events as JSON lines", _replay),
     "score": ("compare the events of replay with marked ones", _score),
     "verify": ("check a bundle: hashes, trust and golden outputs on this machine", _verify),
     "engine": ("build a bundle's TensorRT engine on this board, and prove it", _engine),
+    "devices": ("list the sound inputs: what source.device may be, and how loud each is now", _devices),
     "update": ("install a new bundle by hand, as the daemon does by itself", _update),
 }
 

@@ -16,6 +16,7 @@ from pydantic_settings import SettingsConfigDict
 
 from edge.sections import (
     BundleSettings,
+    ClipSettings,
     DeviceSettings,
     LogSettings,
     MqttSettings,
@@ -48,6 +49,7 @@ class Settings(ProgramSettings):
     respiration: RespirationSettings = RespirationSettings()
     mqtt: MqttSettings = MqttSettings()
     outbox: OutboxSettings = OutboxSettings()
+    clips: ClipSettings = ClipSettings()
     update: UpdateSettings = UpdateSettings()
     log: LogSettings = LogSettings()
 
@@ -78,6 +80,11 @@ class Settings(ProgramSettings):
         if self.outbox.path:
             return Path(self.outbox.path).expanduser()
         return _state_folder() / "outbox.db"
+
+    @property
+    def clips_folder(self) -> Path:
+        """Where clips are kept, resolved for this machine."""
+        return Path(self.clips.folder).expanduser() if self.clips.folder else self.outbox_path.parent / "clips"
 
     @property
     def update_folder(self) -> Path:
