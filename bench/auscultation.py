@@ -33,7 +33,7 @@ from quantize.questions import PEOPLE, RECORDINGS, asked, holds_here, log_odds
 from quantize.recordings import LabelledClip
 
 CORPUS, LABEL = "circor", "murmur"
-QUESTION = Task(name=LABEL, column="murmur", positive=("Present",), negative=("Absent",))
+QUESTION = Task(name=LABEL, column="murmur", positive=("Present",), negative=("Absent",), unit="person")
 CHANCE, AIM = 0.5, 0.90
 """The aim is for children."""
 
@@ -84,16 +84,15 @@ def _examples(unit: str, clips: Clips, features: NDArray[np.float32]) -> Example
 
 def table(scored: dict[str, Examples], beside: dict[str, Examples]) -> list[str]:
     """Lines of AUROC, for children and for recordings."""
-    lines = [
-        f"{LABEL + ', AUROC':<18}{'yes':>5}{'no':>5}  {'bundle':<23}{'log-mel regression':<23}{'better by':<23}chance"
-    ]
+    head = "".join(f"{title:<23}" for title in ("bundle", "log-mel regression", "better by"))
+    lines = [f"{LABEL + ', AUROC':<18}{'yes':>5}{'no':>5}  {head}chance"]
     for unit, title in ((PEOPLE, "children"), (RECORDINGS, "recordings")):
         one, other = scored[unit], beside[unit]
         truth, groups = one.answers, one.groups
         cells = [
             auroc_interval(truth, one.features[:, 0], groups),
             auroc_interval(truth, other.features[:, 0], groups),
-            auroc_difference(truth, other.features[:, 0], one.features[:, 0], groups),
+            auroc_difference(truth, one.features[:, 0], other.features[:, 0], groups),
         ]
         aim = f"   aim {AIM:.2f}" if unit == PEOPLE else ""
         row = "".join(f"{cell!s:<23}" for cell in cells)
