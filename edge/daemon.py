@@ -72,7 +72,7 @@ def run(settings: Settings, started: float) -> int:
     )
     if settings.respiration.enabled:
         topic = f"{settings.base_topic}/respiration"
-        Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name))
+        breathing = Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name))
     listeners = Listeners(
         Listener(name, source, model, settings, pace=pace, keep=journal.keep, hooks=hooks)
         for name, pace, source in sources
