@@ -24,6 +24,7 @@ from edge.sections import (
     RespirationSettings,
     SourceSettings,
     Threshold,
+    UpdateSettings,
     WindowSettings,
 )
 from edge.settings import ProgramSettings
@@ -47,6 +48,7 @@ class Settings(ProgramSettings):
     respiration: RespirationSettings = RespirationSettings()
     mqtt: MqttSettings = MqttSettings()
     outbox: OutboxSettings = OutboxSettings()
+    update: UpdateSettings = UpdateSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
@@ -76,6 +78,11 @@ class Settings(ProgramSettings):
         if self.outbox.path:
             return Path(self.outbox.path).expanduser()
         return _state_folder() / "outbox.db"
+
+    @property
+    def update_folder(self) -> Path:
+        """Where installed bundles are kept, resolved for this machine."""
+        return Path(self.update.folder).expanduser() if self.update.folder else self.outbox_path.parent / "bundles"
 
 
 def _state_folder() -> Path:

@@ -6,7 +6,9 @@ Does not: analyse, store or send by itself.
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -30,8 +32,9 @@ from edge.mqtt import Publisher
 from edge.notify import Notifier
 from edge.outbox import Outbox
 from edge.payloads import Origin
-from edge.pipeline import open_model
 from edge.status import Status
+from edge.update.running import RunningBundle
+from edge.update.updater import Updater
 
 log = structlog.get_logger()
 
@@ -42,6 +45,7 @@ SILENCE_S = 60.0
 """A source that says nothing for so long, neither sound nor trouble, is not looked after by anybody."""
 _STOP_S = 15.0
 """How long the end of a run waits for what has been heard to be analysed."""
+_UPDATER_STOP_S = 5.0
 _TURN_S = 1.0
 
 
@@ -56,8 +60,8 @@ def run(settings: Settings, started: float) -> int:
         UserError: a part that cannot be opened, or a source that turned unusable; what had been heard is kept.
     """
     logs.configure(settings.log)
-    model = open_model(settings.bundle)
-    model.widest(settings)
+    running = RunningBundle(settings)
+    model = running.open()
     sources = open_sources(settings)
     outbox = Outbox(settings.outbox_path, max_mb=settings.outbox.max_mb, max_age_days=settings.outbox.max_age_days)
     origin = Origin(str(uuid7()), __version__, model.name, "")
@@ -83,11 +87,18 @@ def run(settings: Settings, started: float) -> int:
     status.set_times(
         last_audio_at=lambda: listeners.last_audio_at, last_inference_at=lambda: listeners.last_inference_at
     )
+    hooks.on_scores.append(lambda _listener, chunk: running.progress(chunk.scores))
+    status.add_detail("update", running.status)
+    ending = _Ending(listeners)
+    running.on_left = ending.restart
+    updater = Updater(settings, ending.restart) if settings.update.enabled else None
     notifier = Notifier()
     turn_s = min(_TURN_S, notifier.interval_s or _TURN_S)
-    _stop_on_signal(listeners)
+    ending.on_signal()
     publisher.start()
     listeners.start()
+    if updater is not None:
+        updater.start()
     log.info(
         "ready",
         after_s=round(time.monotonic() - started, 2),
@@ -118,22 +129,56 @@ def run(settings: Settings, started: float) -> int:
         farewell = str(error)
         raise
     finally:
-        notifier.stopping()
+        if not ending.is_restart:  # a service that is stopping is killed after a while, though it starts anew meanwhile
+            notifier.stopping()
+        if updater is not None:
+            updater.stop(_UPDATER_STOP_S)
         listeners.stop()
         publisher.stop(DRAIN_S, farewell)
         outbox.close()
         log.info("stopped", reason=farewell, events=journal.events, waiting=outbox.depth, dropped=outbox.dropped)
+        if farewell != "failed":
+            running.end()
+    ending.restart_if_due()
     return 0
 
 
-def _stop_on_signal(listeners: Listeners) -> None:
-    """Let the first SIGTERM or SIGINT end the sources, and with them the run, in order; a second one kills."""
+class _Ending:
+    """How a run comes to its end, in order: by SIGTERM or SIGINT, or because another bundle is to run."""
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
+    def __init__(self, listeners: Listeners) -> None:
+        """Nothing ends before a signal or `restart`."""
+        self._listeners = listeners
+        self._restart = threading.Event()
+        self._signalled = threading.Event()
+
+    def on_signal(self) -> None:
+        """Let the first SIGTERM or SIGINT end the sources, and with them the run; a second one kills."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+
+    def restart(self) -> None:
+        """End the sources; once the run is over, `restart_if_due` starts the program anew. Any thread."""
+        self._restart.set()
+        self._listeners.stop()
+
+    @property
+    def is_restart(self) -> bool:
+        """Whether the program is to start anew; a signal wins."""
+        return self._restart.is_set() and not self._signalled.is_set()
+
+    def restart_if_due(self) -> None:
+        """Start the program anew, in this process and with the same command line, where that is how the run ended."""
+        if self.is_restart:
+            log.info("restarting", reason="another bundle is to run")
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the program itself
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         # Closing may wait for a lock; the handler must not, whatever it has interrupted.
-        threading.Thread(target=listeners.stop, name="stop", daemon=True).start()
+        threading.Thread(target=self._stop, name="stop", daemon=True).start()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    def _stop(self) -> None:
+        self._signalled.set()
+        self._listeners.stop()

@@ -44,7 +44,7 @@ class Delivery:
         self._events: dict[int, str] = {}
         """event_id of every event in flight, by the number that its acknowledgement will carry."""
         self._status_message: int | None = None
-        self._said: tuple[str, str] | None = None
+        self._said: tuple[Any, ...] | None = None
         self._status_due = 0.0
         self._maintenance_due = 0.0
         self._events_due = 0.0
@@ -98,7 +98,7 @@ class Delivery:
         if self._status_message is not None or self._free < 1:
             return
         status = self._status()
-        summary = (status["state"], status["reason"])
+        summary = (status["state"], status["reason"], status.get("update"))
         if summary != self._said or now >= self._status_due:
             self._said = summary
             self._status_due = now + _STATUS_S

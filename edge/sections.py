@@ -114,6 +114,30 @@ class OutboxSettings(Section):
     """Most days that an event waits before it is dropped, counted and logged."""
 
 
+class UpdateSettings(Section):
+    """How new bundles are taken in while the daemon runs."""
+
+    enabled: bool = False
+    """Take bundles from the inbox and, where hosts are named, by command. `python -m edge update` works in any case."""
+    folder: str = ""
+    """Where installed bundles are kept; empty: bundles beside the outbox."""
+    inbox: str = ""
+    """Folder in which an archive named *.tar is taken in and removed; empty: inbox in that folder."""
+    max_mb: Annotated[float, Field(ge=1.0, le=4096.0, allow_inf_nan=False)] = 64.0
+    """Most megabytes of an archive, and of what it holds."""
+    hosts: tuple[str, ...] = ()
+    """Hosts from which an archive may be fetched over HTTPS, as updates.example.org or updates.example.org:8443."""
+    ca: str = ""
+    """PEM file of the authority that signed those hosts' certificates; empty: those that the system trusts."""
+    authorization_file: str = ""
+    """File whose first line is sent to those hosts as Authorization, such as Bearer and a token; empty: none."""
+    timeout_s: Annotated[float, Field(ge=1.0, le=600.0, allow_inf_nan=False)] = 30.0
+    """Longest silence of a host, in seconds, before fetching from it is given up."""
+    probation_s: Annotated[float, Field(ge=1.0, le=86_400.0, allow_inf_nan=False)] = 600.0
+    """How long, in seconds, a new bundle must have run well before the old one is removed; until then any start that
+    follows an end out of order goes back to the old one."""
+
+
 class LogSettings(Section):
     """What is said on standard error."""
 
