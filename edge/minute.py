@@ -144,22 +144,19 @@ class Minutes:
         origin: Origin,
         base_topic: str,
         outbox: Outbox,
+        *,
         corrections: Corrections,
         hooks: Hooks,
-        *,
-        respiration: Callable[[str], Mapping[str, Any] | None] = lambda _name: None,
-        drift: Callable[[str], float | None] = lambda _name: None,
     ) -> None:
-        """Register with the hooks.
-
-        respiration, drift: what they were in a listener's last minute, by its name; None where it is not known.
-        """
+        """Register with the hooks."""
+        self.respiration: Callable[[str], Mapping[str, Any] | None] = lambda _name: None
+        """Whoever follows breathing puts here what tells a listener's clearest rate of the last minute, by its name."""
+        self.drift: Callable[[str], float | None] = lambda _name: None
+        """Whoever measures drift puts here what tells that of a listener's last minute, by its name."""
         self._origin = origin
         self._topic = f"{base_topic}/minute"
         self._outbox = outbox
         self._corrections = corrections
-        self._respiration = respiration
-        self._drift = drift
         self._ledgers: dict[str, _Ledger] = {}
         hooks.on_block.append(lambda listener, block: self._ledgers[listener.name].block(block, clock.read()))
         hooks.on_event.append(lambda listener, event, _: self._ledgers[listener.name].event(event, clock.read()))
@@ -191,8 +188,8 @@ class Minutes:
                 level=(minute.meter or LevelMeter(1)).level(),
                 lag_s=minute.lag_s,
                 card_drift_ppm=listener.card.drift_ppm,
-                respiration=self._respiration(listener.name),
-                drift=self._drift(listener.name),
+                respiration=self.respiration(listener.name),
+                drift=self.drift(listener.name),
             )
             self._outbox.put(minute_id, self._topic, to_bytes(payload))
             if not now.synchronised:
