@@ -62,7 +62,9 @@ class LabelSpec(BaseModel):
     """Whether its score is of the whole window or of a step."""
     origin: Literal["taught", "text"] = "taught"
     task: Task | None = None
-    """The question that a taught clip label answers; nothing for a frame label, whose name is an event."""
+    """The question that a clip label answers; nothing for a frame label, whose name is an event.
+
+    Of a label made of text, the question whose answers it can be scored against, if there is one."""
     positive: str = ""
     negative: str = ""
     """The two texts between which a label made of text decides."""

@@ -130,6 +130,7 @@ def make_task(settings: TeachSettings, taught: Pupils) -> TeachingTask:
         objective=settings.objective.model_dump(),
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
+        quantise_from=settings.epochs - settings.quantise_epochs,
     )
     mean = taught.lessons.mean()
     heads = [fit_head(of_recordings(question, taught.train.clips.rows, mean)) for question in tasks]

@@ -137,7 +137,14 @@ def add_text_labels(student: TaughtStudent, text_map: TextMap, texts: Texts, set
     for number, label in enumerate(settings.text_labels):
         weight, bias = text_map.row(texts.vectors[2 * number], texts.vectors[2 * number + 1])
         rows.append(weight)
-        spec = LabelSpec(name=label.name, kind="clip", origin="text", positive=label.positive, negative=label.negative)
+        spec = LabelSpec(
+            name=label.name,
+            kind="clip",
+            origin="text",
+            task=next((task for task in settings.tasks if task.name == label.like), None),
+            positive=label.positive,
+            negative=label.negative,
+        )
         student = student.with_label(spec, weight, bias)
     return student.with_text(text_map.state(), [label.name for label in settings.text_labels], rows)
 

@@ -65,6 +65,7 @@ class TextLabel(BaseModel):
     name: str = Field(pattern=LABEL_NAME, description="of the label")
     positive: str = Field(min_length=1, description="what a report says of a recording that has it")
     negative: str = Field(min_length=1, description="what a report says of one that has it not")
+    like: str = Field("", description="the task, if any, whose answers python -m distill.evaluate scores it against")
 
 
 class TeachSettings(ProgramSettings):
@@ -157,6 +158,10 @@ def _of_labels(settings: TeachSettings) -> str:
             return f"label '{name}': write small letters, digits, dashes and underscores; it becomes part of topics"
     if len(set(names)) < len(names):
         return f"two of the labels {', '.join(names)} have one name"
+    tasks = [task.name for task in settings.tasks]
+    for label in settings.text_labels:
+        if label.like and label.like not in tasks:
+            return f"text label {label.name}: like = {label.like} is none of the tasks ({', '.join(tasks) or 'none'})"
     if not names:
         return "nothing to say: give [[tasks]] or [[text_labels]] in the --config file"
     weights = settings.objective

@@ -22,6 +22,7 @@ from distill.embedding import embed_recordings
 from distill.frontend import LogMel
 from distill.lessons import Lessons, Views
 from distill.objectives import Taught, TeachingLoss
+from distill.quantised import QuantisedStudent
 from distill.student import Student, StudentShape
 from distill.teach_config import ObjectiveWeights
 from edge.manifest import FrontEnd
@@ -80,14 +81,18 @@ class TeachingTask(lightning.LightningModule):
         objective: dict[str, float],
         learning_rate: float,
         weight_decay: float,
+        quantise_from: int,
     ) -> None:
+        """`quantise_from` is the epoch from which on the student hears itself in INT8."""
         super().__init__()
         self.save_hyperparameters()
+        self.quantise_from = quantise_from
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.log_mel = LogMel(FrontEnd(**front_end))
         self.student = Student(StudentShape(**shape))
         # Convolutions train faster in this order of memory; the values are the same.
         self.student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.quantised = QuantisedStudent(self.student)
         self.projector = nn.Linear(self.student.shape.embedding_size, teacher_size)
         self.losses = TeachingLoss(ObjectiveWeights(**objective))
         tasks = self.student.shape.clip_labels
@@ -114,7 +119,8 @@ class TeachingTask(lightning.LightningModule):
     def training_step(self, batch: Lesson, _index: int) -> Tensor:
         """Return the loss of a batch."""
         lesson = Lesson(*batch)
-        embedding, _, logits = self.student(self._features(lesson.waveform))
+        hears = self.quantised if self.current_epoch >= self.quantise_from else self.student
+        embedding, _, logits = hears(self._features(lesson.waveform))
         said = Taught(
             embedding,
             self.projector(embedding),

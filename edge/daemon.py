@@ -6,13 +6,8 @@ Does not: analyse, store or send by itself.
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
 import time
 from dataclasses import asdict, replace
-from types import FrameType
 
 import structlog
 from uuid6 import uuid7
@@ -20,8 +15,11 @@ from uuid6 import uuid7
 from edge import __version__, logs
 from edge.backends.shared import SharedBackend
 from edge.breathing import Breathing
+from edge.clip_store import ClipStore
+from edge.clips import Clips
 from edge.config import Settings
 from edge.corrections import Corrections
+from edge.ending import Ending
 from edge.errors import UserError
 from edge.hooks import Hooks
 from edge.journal import Journal
@@ -47,6 +45,7 @@ SILENCE_S = 60.0
 _STOP_S = 15.0
 """How long the end of a run waits for what has been heard to be analysed."""
 _UPDATER_STOP_S = 5.0
+_CLIPS_STOP_S = 5.0
 _TURN_S = 1.0
 
 
@@ -66,7 +65,7 @@ def run(settings: Settings, started: float) -> int:
     sources = open_sources(settings)
     outbox = Outbox(settings.outbox_path, max_mb=settings.outbox.max_mb, max_age_days=settings.outbox.max_age_days)
     origin = Origin(str(uuid7()), __version__, model.name, "")
-    status = Status(origin, lambda: outbox.depth)
+    status = Status(origin, lambda: outbox.depth, lambda: outbox.dropped)
     publisher = Publisher(settings.mqtt, settings.base_topic, outbox, status.payload)
     inference = SharedBackend(model.backend)
     model = replace(model, backend=inference)
@@ -84,15 +83,22 @@ def run(settings: Settings, started: float) -> int:
         Listener(name, source, model, settings, pace=pace, keep=journal.keep, hooks=hooks)
         for name, pace, source in sources
     )
+    clips = None
+    if settings.clips.enabled:
+        store = ClipStore(settings.clips_folder, settings.clips)
+        clips = Clips(settings.clips, model.bundle.manifest, hooks, store)
+        status.add_part("clips", lambda: store.trouble)
+        status.add_detail("clips", clips.summary)
     status.add_part("outbox", lambda: outbox.trouble)
     status.add_part("inference", lambda: inference.trouble)
     status.add_part("", lambda: listeners.trouble)
     status.set_times(
         last_audio_at=lambda: listeners.last_audio_at, last_inference_at=lambda: listeners.last_inference_at
     )
+    status.add_part("", lambda: model.trouble())
     hooks.on_scores.append(lambda _listener, chunk: running.progress(chunk.scores))
     status.add_detail("update", running.status)
-    ending = _Ending(listeners)
+    ending = Ending(listeners)
     running.on_left = ending.restart
     updater = Updater(settings, ending.restart) if settings.update.enabled else None
     for listener in listeners:
@@ -141,6 +147,8 @@ def run(settings: Settings, started: float) -> int:
         if updater is not None:
             updater.stop(_UPDATER_STOP_S)
         listeners.stop()
+        if clips is not None:
+            clips.close(_CLIPS_STOP_S)
         publisher.stop(DRAIN_S, farewell)
         outbox.close()
         log.info("stopped", reason=farewell, events=journal.events, waiting=outbox.depth, dropped=outbox.dropped)
@@ -148,44 +156,3 @@ def run(settings: Settings, started: float) -> int:
             running.end()
     ending.restart_if_due()
     return 0
-
-
-class _Ending:
-    """How a run comes to its end, in order: by SIGTERM or SIGINT, or because another bundle is to run."""
-
-    def __init__(self, listeners: Listeners) -> None:
-        """Nothing ends before a signal or `restart`."""
-        self._listeners = listeners
-        self._restart = threading.Event()
-        self._signalled = threading.Event()
-
-    def on_signal(self) -> None:
-        """Let the first SIGTERM or SIGINT end the sources, and with them the run; a second one kills."""
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
-
-    def restart(self) -> None:
-        """End the sources; once the run is over, `restart_if_due` starts the program anew. Any thread."""
-        self._restart.set()
-        self._listeners.stop()
-
-    @property
-    def is_restart(self) -> bool:
-        """Whether the program is to start anew; a signal wins."""
-        return self._restart.is_set() and not self._signalled.is_set()
-
-    def restart_if_due(self) -> None:
-        """Start the program anew, in this process and with the same command line, where that is how the run ended."""
-        if self.is_restart:
-            log.info("restarting", reason="another bundle is to run")
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the program itself
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        # Closing may wait for a lock; the handler must not, whatever it has interrupted.
-        threading.Thread(target=self._stop, name="stop", daemon=True).start()
-
-    def _stop(self) -> None:
-        self._signalled.set()
-        self._listeners.stop()

@@ -191,7 +191,8 @@ class Minutes:
                 respiration=self.respiration(listener.name),
                 drift=self.drift(listener.name),
             )
-            self._outbox.put(minute_id, self._topic, to_bytes(payload))
+            self._outbox.put(minute_id, self._topic, to_bytes(payload), telemetry=True)
             if not now.synchronised:
-                self._corrections.note(minute_id, self._topic, payload, {"start": minute.start_s})
+                times_s = {"start": minute.start_s}
+                self._corrections.note(minute_id, self._topic, payload, times_s, telemetry=True)
         return len(minutes)

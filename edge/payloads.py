@@ -68,8 +68,14 @@ def event_payload(origin: Origin, event: Event, anchor: Anchor, *, event_id: str
 
 
 def as_historical(payload: bytes) -> bytes:
-    """An event payload with `historical` set: it reaches the broker late and must not set off an alarm now."""
-    return to_bytes({**json.loads(payload), "historical": True})
+    """An event payload with `historical` set: it reaches the broker late and must not set off an alarm now.
+
+    What is no JSON object, as after damage to the disk, stays as it is: it must not hold up what waits behind it.
+    """
+    try:
+        return to_bytes({**json.loads(payload), "historical": True})
+    except (ValueError, TypeError):
+        return payload
 
 
 def minute_payload(
@@ -150,6 +156,7 @@ def status_payload(
     last_audio_at: datetime | None,
     last_inference_at: datetime | None,
     outbox_depth: int | None,
+    outbox_dropped: int | None,
 ) -> dict[str, Any]:
     """How the device is; times and depth are None where they are not known, as in the will."""
     return {
@@ -161,6 +168,7 @@ def status_payload(
         "last_audio_at": rfc3339(last_audio_at) if last_audio_at else None,
         "last_inference_at": rfc3339(last_inference_at) if last_inference_at else None,
         "outbox_depth": outbox_depth,
+        "outbox_dropped": outbox_dropped,
     }
 
 

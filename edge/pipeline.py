@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.analysis import Analysed, Analyzer
-from edge.backends import open_backend
 from edge.backends.base import Backend
-from edge.bundle import Bundle, check_golden, find_bundle, load_bundle
-from edge.config import Settings
+from edge.backends.choice import choose_backend
+from edge.bundle import Bundle, find_bundle, load_bundle
+from edge.config import Settings, engines_folder
 from edge.errors import AudioError
 from edge.events import Event
 from edge.sections import BundleSettings
@@ -28,6 +28,8 @@ class Model:
 
     bundle: Bundle
     backend: Backend
+    trouble: Callable[[], str] = lambda: ""
+    """Why another runtime computes than should; empty where all is as wanted."""
 
     @property
     def name(self) -> str:
@@ -65,20 +67,28 @@ class Model:
         return self.analyzer(settings, input_rate_hz=self.sample_rate_hz, channels=1).widest
 
 
-def open_model(settings: BundleSettings) -> Model:
-    """Load the bundle, open it on its backend, and compare its golden outputs.
+def open_bundle(settings: BundleSettings) -> Bundle:
+    """Load the bundle that is set, or the one that ships.
 
     Raises:
-        BundleError: it is incomplete, altered, not trusted, or computes something else here.
+        BundleError: it is incomplete, altered or not trusted.
     """
-    bundle = load_bundle(
+    return load_bundle(
         find_bundle(settings.path),
         trusted_keys=[Path(key) for key in settings.trusted_keys],
         allow_unsigned=settings.allow_unsigned,
     )
-    backend = open_backend(bundle, settings.backend)
-    check_golden(bundle, backend)
-    return Model(bundle, backend)
+
+
+def open_model(settings: BundleSettings) -> Model:
+    """Load the bundle, open it on the best backend whose golden outputs agree.
+
+    Raises:
+        BundleError: it is incomplete, altered, not trusted, or computes something else here.
+    """
+    bundle = open_bundle(settings)
+    choice = choose_backend(bundle, settings.backend, engines_folder(settings))
+    return Model(bundle, choice.backend, choice.trouble)
 
 
 class SourceAnalyzer:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests import teaching
 from tests.aligning import Aligned, corpus_of, settings_of
 
 RATE = 16000
@@ -57,3 +58,12 @@ def hearts(tmp_path_factory: pytest.TempPathFactory) -> Aligned:
     place = corpus_of(tmp_path_factory.mktemp("hearts"), HEARTS)
     train(settings_of(place, epochs=2, validation_share=0.25))
     return place
+
+
+@pytest.fixture(scope="session")
+def taught(hearts: Aligned, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished teaching with a label made of text; tests leave it as it is."""
+    from distill.course import teach
+
+    output = tmp_path_factory.mktemp("taught") / "run"
+    return teach(teaching.settings(hearts, output, text_labels=[teaching.TEXT_LABEL])).parent

@@ -20,45 +20,11 @@ import torch
 from align.corpora import CorpusError
 from distill.checkpoint import NAME, load_student
 from distill.course import teach
-from distill.teach_config import TeachSettings
 from edge.errors import ConfigError, UserError
 from tests.aligning import MURMUR, Aligned
+from tests.teaching import FRONT_END, TEXT_LABEL, given, settings
 
 ROOT = Path(__file__).parents[2]
-FRONT_END = {
-    "sample_rate_hz": 4000,
-    "frame_samples": 200,
-    "hop_samples": 80,
-    "mel_bands": 32,
-    "low_hz": 25.0,
-    "high_hz": 1000.0,
-}
-TEXT_LABEL = {"name": "loud", "positive": "A loud murmur is heard.", "negative": "No murmur is heard."}
-
-
-def given(hearts: Aligned, output: Path, **changes: Any) -> dict[str, Any]:
-    tiny: dict[str, Any] = {
-        "recordings": hearts.recordings,
-        "output": output,
-        "teacher": {"aligned": hearts.folder, "text_cache": hearts.teacher_cache},
-        "tasks": [MURMUR],
-        "front_end": FRONT_END,
-        "views": {"count": 2, "cache": output.parent / "views"},
-        "window_s": 2.0,
-        "hop_s": 1.0,
-        "width": 16,
-        "form": "depthwise",
-        "context_blocks": 1,
-        "embedding_size": 32,
-        "epochs": 2,
-        "batch_size": 16,
-        "validation_share": 0.25,
-    }
-    return {**tiny, **changes}
-
-
-def settings(hearts: Aligned, output: Path, **changes: Any) -> TeachSettings:
-    return TeachSettings.model_validate(given(hearts, output, **changes))
 
 
 def flags_of(values: dict[str, Any], prefix: str = "") -> list[str]:
@@ -75,13 +41,6 @@ def run(*flags: str, environment: dict[str, str] | None = None) -> subprocess.Co
     command = [sys.executable, "-m", "distill.teach", *flags]
     variables = os.environ | (environment or {})
     return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def taught(hearts: Aligned, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished teaching with a label made of text; tests leave it as it is."""
-    output = tmp_path_factory.mktemp("taught") / "run"
-    return teach(settings(hearts, output, text_labels=[TEXT_LABEL])).parent
 
 
 def test_teaching_leaves_a_student_that_says_what_was_asked(taught: Path) -> None:
@@ -167,6 +126,16 @@ def test_a_plain_encoder_teaches_too(hearts: Aligned, tmp_path: Path) -> None:
     assert student.taught_by["teacher"] == "scratch-conv"
 
 
+def test_last_epochs_in_int8_leave_plain_weights(hearts: Aligned, tmp_path: Path) -> None:
+    """Four epochs of three batches: eight set the ranges, four are heard in INT8."""
+    paths = [teach(settings(hearts, tmp_path / str(last), epochs=5, quantise_epochs=last)) for last in (0, 4)]
+    plain, aware = (load_student(path).student.state_dict() for path in paths)
+    assert plain.keys() == aware.keys()
+    assert any(not torch.equal(value, aware[name]) for name, value in plain.items())
+    kept = torch.load(tmp_path / "4" / "last.ckpt", weights_only=True)["current_model_state"]
+    assert (kept["quantised.ranges"] > 0).all()
+
+
 def test_a_batch_that_recordings_do_not_fill_is_told(hearts: Aligned, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="do not fill a batch of 5000"):
         teach(settings(hearts, tmp_path / "run", batch_size=5000))
@@ -191,6 +160,7 @@ def test_a_task_that_nobody_answers_is_told(hearts: Aligned, tmp_path: Path) -> 
         ({"window_s": 2.005}, "no multiple of the front-end's hop"),
         ({"hop_s": 3.0}, "longer than window_s"),
         ({"quantise_epochs": 2}, "less than epochs"),
+        ({"text_labels": [{**TEXT_LABEL, "like": "outcome"}]}, "none of the tasks"),
         ({"views": {"snr_db": [30.0, 5.0]}}, "the lowest first"),
         ({"recordings": "gone.csv"}, "gone.csv: no such file"),
         ({"teacher": {"aligned": "gone"}}, "gone: holds no encoder"),

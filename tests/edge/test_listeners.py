@@ -139,7 +139,7 @@ def test_file_that_cannot_be_followed_waits_and_is_heard_whole_at_its_own_hop(
 
 
 def settings_of(*paths: Path) -> Settings:
-    sources = [{"name": f"bed-{n}", "path": str(path), "pace": "fast"} for n, path in enumerate(paths)]
+    sources = [{"name": f"bed-{n}", "kind": "file", "path": str(path), "pace": "fast"} for n, path in enumerate(paths)]
     return Settings.model_validate({"sources": sources})
 
 
