@@ -118,6 +118,28 @@ def _intervals(
     return value, auroc_difference(truth, before, after, groups, rounds=rounds)
 
 
+def cosines(expected: NDArray[np.float64], actual: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosine of each row (n, D) with its counterpart: (n,)."""
+    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
+    return np.asarray((expected * actual).sum(axis=1) / np.maximum(norms, 1e-12))
+
+
+def sqnr_db(expected: NDArray[np.float64], actual: NDArray[np.float64]) -> float:
+    """Signal to quantisation noise: energy of what is expected over that of the difference, in decibels."""
+    noise = float(np.square(expected - actual).sum())
+    return float(10.0 * np.log10(np.square(expected).sum() / max(noise, 1e-20)))
+
+
+def linear_cka(expected: NDArray[np.float64], actual: NDArray[np.float64]) -> float:
+    """Linear CKA of two sets of embeddings (n, D) of the same windows: 1 where one is a rotation of the other.
+
+    S. Kornblith et al., Similarity of Neural Network Representations Revisited, ICML 2019, equation 3.
+    """
+    x, y = expected - expected.mean(axis=0), actual - actual.mean(axis=0)
+    own = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
+    return float(np.square(np.linalg.norm(y.T @ x)) / max(float(own), 1e-20))
+
+
 def output_error(reference: Backend, candidate: Backend, windows: NDArray[np.float32]) -> OutputError:
     """Compare two backends on windows (n, window_samples)."""
     pairs = [(reference.infer(window), candidate.infer(window)) for window in windows]
