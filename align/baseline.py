@@ -16,11 +16,11 @@ def log_mel_statistics(clips: Clips, sample_rate_hz: int) -> NDArray[np.float32]
 
     A recording shorter than a window is heard again from its beginning, as `align.embedding` does.
     """
-    mel = ClipLogMel(sample_rate_hz).mel
+    mel = ClipLogMel(sample_rate_hz)
     rows = []
     for index in range(len(clips)):
         samples = clips.samples(index)
-        waveform = torch.from_numpy(crop(samples, max(len(samples), mel.n_fft), 0))
-        level = torch.log(mel(waveform) + FLOOR)
+        waveform = torch.from_numpy(crop(samples, max(len(samples), mel.fft), 0))
+        level = torch.log(mel.power(waveform.unsqueeze(0))[0] + FLOOR)
         rows.append(torch.cat([level.mean(dim=1), level.std(dim=1, correction=0)]).numpy())
     return np.stack(rows)

@@ -42,7 +42,7 @@ from align.reports.config import ReportSettings
 from align.teacher import embed_reports
 from align.train import open_pairs
 from bench.daemon import processor
-from bench.published import MEDGEMMA_BLOCKS, MEDGEMMA_WIDTH, PublishedLoop, medgemma_s
+from bench.published import MEDGEMMA_BLOCKS, MEDGEMMA_WIDTH, PublishedLoop, medgemma_s, write_bert_base
 from bench.reports import COLUMNS, airborne, heart, lung
 from bench.utilisation import flops_a_clip, peak_flops
 from edge.errors import exit_status
@@ -57,6 +57,7 @@ EPOCHS = 50
 GPU_WORKERS = 4
 """Processes that make batches of either loop while a GPU computes, as many as published."""
 EPOCH_CLIPS = 100_000
+BERT_BASE = "bert-base"
 
 
 class Clock(lightning.Callback):
@@ -216,7 +217,7 @@ def describe(settings: AlignSettings, encoder: Encoder, width: int, steps: int) 
     parameters = sum(parameter.numel() for parameter in encoder.parameters())
     return (
         f"{cores}, {card}, torch {torch.__version__}, Python {platform.python_version()}\n"
-        f"{settings.encoder.name} ({parameters / 1e6:.1f} M parameters), teacher {settings.teacher.model} "
+        f"{settings.encoder.name} ({parameters / 1e6:.1f} M parameters), teacher {Path(settings.teacher.model).name} "
         f"(width {width}), {REPEATS} repeats of {steps} batches of {settings.batch_size} clips of "
         f"{settings.encoder.clip_s:g} s"
     )
@@ -250,7 +251,11 @@ def main() -> int:
     parser.add_argument("--encoder", default="scratch-conv", help="family, untrained (default: scratch-conv)")
     parser.add_argument("--batch", type=int, default=24, help="clips in a batch (default: 24, as published)")
     parser.add_argument("--steps", type=int, default=8, help="batches a repeat that are timed (default: 8)")
-    parser.add_argument("--teacher", default="minilm", help="a model's id, its folder, or minilm (the default)")
+    parser.add_argument(
+        "--teacher",
+        default="minilm",
+        help=f"a model's id, its folder, minilm (the default), or {BERT_BASE} (random weights)",
+    )
     options = parser.parse_args()
     if options.batch < 4 or options.steps < 2:
         parser.error("--batch must be 4 or more, --steps 2 or more")
@@ -261,7 +266,10 @@ def main() -> int:
 
     def program() -> int:
         with tempfile.TemporaryDirectory(prefix="acula-bench-") as name:
-            settings = settings_for(Path(name), options)
+            folder = Path(name)
+            if options.teacher == BERT_BASE:
+                options.teacher = str(write_bert_base(folder / BERT_BASE))
+            settings = settings_for(folder, options)
             compare(settings, options.steps)
             use_of_card(settings, options.steps)
         return 0

@@ -25,7 +25,7 @@ from scipy.signal.windows import hann
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchaudio.functional import melscale_fbanks
-from transformers import AutoModel, AutoTokenizer, Gemma3TextConfig, Gemma3TextModel
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, Gemma3TextConfig, Gemma3TextModel
 
 from align.encoders import Encoder
 from align.heads import HEAD_SIZE, make_head
@@ -175,6 +175,18 @@ class PublishedLoop:
         before = time.perf_counter()
         self.model.read(ids, mask).cpu()
         return items_s, time.perf_counter() - before
+
+
+def write_bert_base(folder: Path) -> Path:
+    """Write a text model of BERT-base's size (PubMedBERT, Bio_ClinicalBERT), and return its folder.
+
+    Its weights are random, which makes no reading slower or faster; its tokens are MiniLM's.
+    """
+    small = TeacherSpec.model_validate({"model": "minilm"})
+    torch.manual_seed(0)
+    BertModel(BertConfig()).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(find(small).folder(small)).save_pretrained(folder)
+    return folder
 
 
 def medgemma_s(batch: int) -> float:

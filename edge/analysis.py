@@ -94,15 +94,19 @@ class Analyzer:
         """Samples of this stream that were heard, at the bundle's rate."""
         return self._windower.end - self._start_index
 
-    def widen(self, times: int) -> int:
-        """From the next window on, so many hops from one to the next, as far as windows allow; returns how many.
+    @property
+    def widest(self) -> int:
+        """What `widen` takes at most: the hops that a window holds."""
+        return self._window_samples // self._hop_samples
 
-        Fewer windows cost less and see each sound less often; every sample still lies in one. 1 is the normal hop.
+    def widen(self, times: int) -> None:
+        """From the next window on, so many hops from one to the next; 1 is the configured hop.
+
+        Fewer windows cost less and see each sound less often; every sample still lies in one. Raises ValueError for
+        less than 1 or more than `widest`.
         """
-        times = max(1, min(times, self._window_samples // self._hop_samples))
         self._windower.set_hop(times * self._hop_samples)
         self._track.set_hop(times * self._hop_samples)
-        return times
 
     def push(self, samples: NDArray[np.float32]) -> list[Event]:
         """Take (frames, channels) float32 in [-1, 1]; return the events that became final.

@@ -21,6 +21,7 @@ from edge.sections import (
     MqttSettings,
     NamedSourceSettings,
     OutboxSettings,
+    RespirationSettings,
     SourceSettings,
     Threshold,
     WindowSettings,
@@ -43,6 +44,7 @@ class Settings(ProgramSettings):
     windows: WindowSettings = WindowSettings()
     thresholds: dict[str, Threshold] = Field(default_factory=dict)
     """Score from 0.01 to 1 at which an event of a label opens, in place of the bundle's, as label=score."""
+    respiration: RespirationSettings = RespirationSettings()
     mqtt: MqttSettings = MqttSettings()
     outbox: OutboxSettings = OutboxSettings()
     log: LogSettings = LogSettings()

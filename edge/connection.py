@@ -135,6 +135,10 @@ class Connection:
         """Send a message with QoS 1; returns the number under which it will be acknowledged."""
         return self._client.publish(topic, payload, qos=1, retain=retain).mid
 
+    def send_live(self, topic: str, payload: bytes) -> None:
+        """Send a message with QoS 0, which nobody acknowledges."""
+        self._client.publish(topic, payload, qos=0)
+
     def take_acknowledgements(self) -> list[Acknowledgement]:
         """The acknowledgements that came since the last call."""
         taken, self._acknowledged = self._acknowledged, []

@@ -9,12 +9,15 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from dataclasses import replace
 from types import FrameType
 
 import structlog
 from uuid6 import uuid7
 
 from edge import __version__, logs
+from edge.backends.shared import SharedBackend
+from edge.breathing import Breathing
 from edge.config import Settings
 from edge.errors import UserError
 from edge.hooks import Hooks
@@ -22,6 +25,7 @@ from edge.journal import Journal
 from edge.listener import Listener
 from edge.listeners import Listeners, open_sources
 from edge.mqtt import Publisher
+from edge.notify import Notifier
 from edge.outbox import Outbox
 from edge.payloads import Origin
 from edge.pipeline import open_model
@@ -32,6 +36,10 @@ log = structlog.get_logger()
 DRAIN_S = 10.0
 """How long the end of a run waits for the broker to take what is in the outbox."""
 
+SILENCE_S = 60.0
+"""A source that says nothing for so long, neither sound nor trouble, is not looked after by anybody."""
+_STOP_S = 15.0
+"""How long the end of a run waits for what has been heard to be analysed."""
 _TURN_S = 1.0
 
 
@@ -47,23 +55,31 @@ def run(settings: Settings, started: float) -> int:
     """
     logs.configure(settings.log)
     model = open_model(settings.bundle)
-    model.check(settings)
+    model.widest(settings)
     sources = open_sources(settings)
     outbox = Outbox(settings.outbox_path, max_mb=settings.outbox.max_mb, max_age_days=settings.outbox.max_age_days)
     origin = Origin(str(uuid7()), __version__, model.name, "")
     status = Status(origin, lambda: outbox.depth)
     publisher = Publisher(settings.mqtt, settings.base_topic, outbox, status.payload)
+    inference = SharedBackend(model.backend)
+    model = replace(model, backend=inference)
     hooks = Hooks()
     journal = Journal(origin, settings.base_topic, outbox, hooks, publisher.notify)
+    if settings.respiration.enabled:
+        topic = f"{settings.base_topic}/respiration"
+        Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name))
     listeners = Listeners(
         Listener(name, source, model, settings, pace=pace, keep=journal.keep, hooks=hooks)
         for name, pace, source in sources
     )
     status.add_part("outbox", lambda: outbox.trouble)
+    status.add_part("inference", lambda: inference.trouble)
     status.add_part("", lambda: listeners.trouble)
     status.set_times(
         last_audio_at=lambda: listeners.last_audio_at, last_inference_at=lambda: listeners.last_inference_at
     )
+    notifier = Notifier()
+    turn_s = min(_TURN_S, notifier.interval_s or _TURN_S)
     _stop_on_signal(listeners)
     publisher.start()
     listeners.start()
@@ -79,14 +95,19 @@ def run(settings: Settings, started: float) -> int:
     )
     farewell = "failed"
     try:
-        while not listeners.wait(_TURN_S):
-            pass
+        notifier.ready()
+        while not listeners.wait(turn_s):
+            notifier.turn(inference.trouble or listeners.stuck(SILENCE_S))
+            if listeners.stopping_s > _STOP_S:
+                log.error("listeners_do_not_end", action="the sound of the last seconds is lost")
+                break
         listeners.raise_error()
         farewell = "stopped"
     except UserError as error:
         farewell = str(error)
         raise
     finally:
+        notifier.stopping()
         listeners.stop()
         publisher.stop(DRAIN_S, farewell)
         outbox.close()

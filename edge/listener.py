@@ -22,11 +22,19 @@ from edge.config import Settings
 from edge.errors import UserError
 from edge.events import Event
 from edge.hooks import Hooks
+from edge.pacing import Pacing
 from edge.pipeline import Model, SourceAnalyzer
 from edge.sources.base import Source
 from edge.track import TrackChunk
 
 log = structlog.get_logger()
+
+_LAG_S = 5.0
+"""What the analysis may be behind before the status tells it: half of what the backlog holds."""
+_STUCK_S = 30.0
+"""A block is analysed in a fraction of a second; after so long the analysis counts as stuck."""
+_TELL_DROPPED_S = 60.0
+"""For how long the status tells that sound was dropped."""
 
 Pace = Literal["live", "realtime", "fast"]
 """live: sound comes as it happens and does not wait; realtime: it comes so, but waits; fast: it was recorded before."""
@@ -65,11 +73,17 @@ class Listener:
         self.last_audio_at: datetime | None = None
         self.last_inference_at: datetime | None = None
         self.backlog = Backlog(may_drop=pace == "live")
+        self.pacing = Pacing(model.widest(settings) if pace == "live" else 1)
+        """How far apart windows are; a source that waits keeps the configured hop, so that `replay` hears the same."""
         self.analyzer = SourceAnalyzer(model, settings, source)
         self.analyzer.on_window = self._on_window
         self.analyzer.on_scores = self._on_scores
         self._rate_hz = model.sample_rate_hz
         self.anchor = self._anchor_at(clock.utc_now())
+        self._in_hand_since: float | None = None
+        self._heard_at = time.monotonic()
+        self._dropped_s = 0.0
+        self._dropped_at: float | None = None
         self._keep = keep
         self._hooks = hooks
         self._reading = threading.Thread(target=self._read, name=f"read {name}", daemon=True)
@@ -87,13 +101,51 @@ class Listener:
 
     @property
     def trouble(self) -> str:
-        """Why it does not hear, or not all; empty while all is well."""
+        """Why it does not hear, or not all; empty while all is well. Without figures, which would change at once."""
         if self.error is not None:
             return str(self.error)
-        return self.source.trouble
+        if self.source.trouble or self.pace == "fast":
+            return self.source.trouble
+        if self._dropped_at is not None and time.monotonic() - self._dropped_at < _TELL_DROPPED_S:
+            return "analysis cannot keep up: sound was dropped"
+        if self.pacing.times > 1:
+            return f"analysis falls behind: windows {self.pacing.times} times as far apart"
+        return "analysis falls behind" if self.lag_s > _LAG_S else ""
+
+    @property
+    def lag_s(self) -> float:
+        """How far the analysis is behind the sound, in seconds."""
+        since = self._in_hand_since
+        return self.backlog.waiting_s + (time.monotonic() - since if since is not None else 0.0)
+
+    def stuck(self, silence_s: float) -> str:
+        """Why it neither hears nor knows that it does not; empty while it is alive.
+
+        A source that tells its trouble is looked after by whoever tells it; one that is silent for longer than
+        `silence_s` without a word is not.
+        """
+        if self.is_done:
+            return ""
+        now = time.monotonic()
+        if self._in_hand_since is not None:
+            return "the analysis does not go on" if now - self._in_hand_since > _STUCK_S else ""
+        if not self._reading.is_alive() or self.source.trouble or self.backlog.waiting_s:
+            return ""
+        return "the source has fallen silent" if now - self._heard_at > silence_s else ""
+
+    @property
+    def monitored_s(self) -> float:
+        """Seconds of sound analysed."""
+        return self.analyzer.monitored_s
+
+    @property
+    def gap_s(self) -> float:
+        """Seconds of sound missing since the first: not delivered, or dropped."""
+        return self.analyzer.gap_s
 
     def start(self) -> None:
         """Begin to listen."""
+        self._heard_at = time.monotonic()
         self._analysing.start()
         self._reading.start()
 
@@ -108,6 +160,7 @@ class Listener:
     def _read(self) -> None:
         try:
             for block in self.source.blocks():
+                self._heard_at = time.monotonic()
                 self.last_audio_at = clock.utc_now()
                 self.backlog.put(Arrival(block, time.monotonic()), self.source.sample_rate_hz)
         except Exception as error:
@@ -118,16 +171,32 @@ class Listener:
     def _analyse(self) -> None:
         try:
             while (arrival := self.backlog.take()) is not None:
+                self._in_hand_since = time.monotonic()
+                self._adapt(self._in_hand_since)
                 if self.analyzer.position is None and self.pace != "fast":
                     self._set_anchor(arrival)
                 self._hooks.block(self, arrival.block)
                 self._keep_all(self.analyzer.push(arrival.block))
+                self._in_hand_since = None
             self._keep_all(self.analyzer.flush())
         except Exception as error:
             self._fail(error)
             self.source.close()
             while self.backlog.take() is not None:  # the reader may wait for room
                 pass
+
+    def _adapt(self, now_s: float) -> None:
+        """Widen or narrow the hop by how much waits, and tell what was dropped."""
+        before = self.pacing.times
+        times = self.pacing.update(self.backlog.waiting_s, now_s)
+        if times != before:
+            self.analyzer.widen(times)
+            log.warning("hop_changed", source=self.name, times=times, lag_s=round(self.lag_s, 1))
+        dropped_s = self.backlog.dropped_s
+        if dropped_s > self._dropped_s:
+            self._dropped_s, self._dropped_at = dropped_s, now_s
+            action = "lighten the load of this machine, or set a wider windows.hop_s"
+            log.warning("sound_dropped", source=self.name, since_start_s=round(dropped_s, 1), action=action)
 
     def _keep_all(self, events: list[Event]) -> None:
         for event in events:

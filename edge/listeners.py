@@ -75,6 +75,7 @@ class Listeners:
     def __init__(self, listeners: Iterable[Listener]) -> None:
         """Take over listeners that have not been started."""
         self._listeners = tuple(listeners)
+        self._stopped_at: float | None = None
 
     def __iter__(self) -> Iterator[Listener]:
         return iter(self._listeners)
@@ -86,8 +87,14 @@ class Listeners:
 
     def stop(self) -> None:
         """Close every source, whatever it does; from any thread."""
+        self._stopped_at = self._stopped_at or time.monotonic()
         for listener in self._listeners:
             listener.stop()
+
+    @property
+    def stopping_s(self) -> float:
+        """Seconds since `stop` was called; 0 before."""
+        return 0.0 if self._stopped_at is None else time.monotonic() - self._stopped_at
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for so long at most; whether all are done."""
@@ -101,6 +108,11 @@ class Listeners:
         for listener in self._listeners:
             if listener.error is not None:
                 raise listener.error
+
+    def stuck(self, silence_s: float) -> str:
+        """Why one of them is not alive, in one line; empty while all are. See `Listener.stuck`."""
+        told = ((listener.name, listener.stuck(silence_s)) for listener in self._listeners)
+        return next((f"{name}: {text}" for name, text in told if text), "")
 
     @property
     def trouble(self) -> str:

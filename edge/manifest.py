@@ -86,6 +86,8 @@ class Manifest(_Model):
     name: str = Field(min_length=1)
     version: str = Field(min_length=1)
     created: Timestamp
+    modality: Literal["airborne", "contact"] = "airborne"
+    """airborne: a microphone in a room; contact: one on the body. Says how breathing is read; see `edge.breathing`."""
     front_end: FrontEnd = FrontEnd()
     window_s: float = Field(default=2.0, gt=0)
     hop_s: float = Field(default=0.5, gt=0)

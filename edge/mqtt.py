@@ -28,6 +28,7 @@ import structlog
 from edge.connection import Address, BrokerError, Connection, Protocol
 from edge.delivery import Delivery
 from edge.errors import ConfigError
+from edge.live import LiveMessages
 from edge.outbox import Outbox
 from edge.payloads import to_bytes
 from edge.sections import MqttSettings
@@ -69,6 +70,7 @@ class Publisher:
         Raises:
             ConfigError: settings that exclude each other, or a file for TLS or the password that cannot be read.
         """
+        self._live = LiveMessages()
         self._settings = settings
         self._status_topic = f"{base_topic}/status"
         # A colon is in no name, so no two devices of different topics get the same.
@@ -99,6 +101,14 @@ class Publisher:
         """Say that a message has been put into the outbox; from any thread."""
         with contextlib.suppress(BlockingIOError):  # full: then it wakes anyway
             self._wake_writer.send(b"\0")
+
+    def send_live(self, topic: str, payload: bytes, source: str) -> None:
+        """Send what is true only now, with QoS 0 and only if a connection stands; from any thread.
+
+        One that has not been sent yet gives way to a newer one of the same topic and source.
+        """
+        self._live.put((topic, source), topic, payload)
+        self.notify()
 
     def stop(self, drain_s: float, reason: str = "stopped") -> None:
         """Deliver what waits for at most `drain_s` seconds, leave `offline` with `reason` as status, and disconnect."""
@@ -145,8 +155,11 @@ class Publisher:
     def _serve(self, connection: Connection) -> None:
         begun = time.monotonic()
         delivery = Delivery(connection, self._outbox, self._status_topic, self._status)
+        self._live.take()  # from before the connection
         try:
             while not (self._stopping.is_set() and (delivery.is_idle or time.monotonic() > self._deadline)):
+                for topic, payload in self._live.take():
+                    connection.send_live(topic, payload)
                 delivery.turn()
             delivery.take_leave(self._farewell, _FAREWELL_S)
         finally:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from edge.clock import Anchor, rfc3339
 from edge.events import Event
+from edge.respiration import Respiration
 
 EVENT_SCHEMA = 1
 """Grows when a field of the event payload is removed or changes its meaning; a new field does not make it grow."""
@@ -63,6 +64,17 @@ def event_payload(origin: Origin, event: Event, anchor: Anchor, *, event_id: str
 def as_historical(payload: bytes) -> bytes:
     """An event payload with `historical` set: it reaches the broker late and must not set off an alarm now."""
     return to_bytes({**json.loads(payload), "historical": True})
+
+
+def respiration_payload(respiration: Respiration, at: datetime, *, source: str, bundle: str) -> dict[str, Any]:
+    """The breathing rate over the time before `at`; `rate_bpm` is null where it is unsure."""
+    return {
+        "at": rfc3339(at),
+        "rate_bpm": respiration.rate_bpm,
+        "quality": respiration.quality,
+        "source": source,
+        "bundle": bundle,
+    }
 
 
 def status_payload(

@@ -56,13 +56,13 @@ class Model:
             thresholds=settings.thresholds,
         )
 
-    def check(self, settings: Settings) -> None:
-        """See at the start, before any sound, that this bundle can run with the settings.
+    def widest(self, settings: Settings) -> int:
+        """The hops that a window holds. Sees as well, before any sound, that this bundle can run with the settings.
 
         Raises:
             ConfigError: it cannot.
         """
-        self.analyzer(settings, input_rate_hz=self.sample_rate_hz, channels=1)
+        return self.analyzer(settings, input_rate_hz=self.sample_rate_hz, channels=1).widest
 
 
 def open_model(settings: BundleSettings) -> Model:
@@ -138,7 +138,7 @@ class SourceAnalyzer:
         return events
 
     def widen(self, times: int) -> None:
-        """So many hops from one window to the next, as far as the bundle's windows allow; see `Analyzer.widen`."""
+        """So many hops from one window to the next, at most `Model.widest`; see `Analyzer.widen`."""
         self._times = times
         if self._analyzer is not None:
             self._analyzer.widen(times)

@@ -53,7 +53,7 @@ class _Recorder:
     """Writes the events of one file after the other."""
 
     def __init__(self, model: Model, settings: Settings, start: datetime | None, output: TextIO) -> None:
-        model.check(settings)
+        model.widest(settings)  # a mistake in the settings is told once, not for each file
         self._model = model
         self._settings = settings
         # A start that was given is taken at its word.

@@ -73,6 +73,14 @@ class WindowSettings(Section):
     """Time from one window to the next, in seconds, a multiple of 0.01, at most the window; default: the bundle's."""
 
 
+class RespirationSettings(Section):
+    """Whether the breathing rate is followed."""
+
+    enabled: bool = True
+    """Tell the breathing rate, from the breath score of a bundle for airborne sound or from the sound itself of one for
+    contact audio; it is null where it is unsure."""
+
+
 class MqttSettings(Section):
     """The broker that takes events and status."""
 

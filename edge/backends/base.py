@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,4 +28,13 @@ class Backend(Protocol):
 
     def infer(self, waveform: NDArray[np.float32]) -> Output:
         """Run one window: (window_samples,) float32 at the bundle's rate, which is only read during the call."""
+        ...
+
+
+@runtime_checkable
+class BatchBackend(Protocol):
+    """A backend that takes several windows in one call; optional."""
+
+    def infer_batch(self, waveforms: NDArray[np.float32]) -> list[Output]:
+        """Run (n, window_samples) windows; each output is that of `infer`, within the bundle's golden tolerance."""
         ...

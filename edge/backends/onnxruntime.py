@@ -27,6 +27,7 @@ class OnnxRuntimeBackend:
         self._window_samples = manifest.window_samples
         self._frontend = _session(bundle, bundle.frontend_path, threads)
         self._encoder = _session(bundle, bundle.encoder_path, threads)
+        self._batches = all(_is_free(session) for session in (self._frontend, self._encoder))
         _check(bundle, self._frontend, {"waveform": [1, manifest.window_samples]}, {"log_mel": log_mel})
         _check(bundle, self._encoder, {"log_mel": log_mel}, {"embedding": embedding, "scores": scores})
 
@@ -37,6 +38,22 @@ class OnnxRuntimeBackend:
         (log_mel,) = self._frontend.run(["log_mel"], {"waveform": waveform[np.newaxis]})
         embedding, scores = self._encoder.run(["embedding", "scores"], {"log_mel": log_mel})
         return Output(log_mel[0], embedding[0], scores[0])
+
+    def infer_batch(self, waveforms: NDArray[np.float32]) -> list[Output]:
+        """Run (n, window_samples) windows: in one call where both models leave the batch free, else one by one."""
+        if not self._batches:
+            return [self.infer(waveform) for waveform in waveforms]
+        (log_mels,) = self._frontend.run(["log_mel"], {"waveform": waveforms})
+        embeddings, scores = self._encoder.run(["embedding", "scores"], {"log_mel": log_mels})
+        # Copies: one window that is kept must not keep the whole batch.
+        return [
+            Output(*(array[row].copy() for array in (log_mels, embeddings, scores))) for row in range(len(waveforms))
+        ]
+
+
+def _is_free(session: ort.InferenceSession) -> bool:
+    """Whether a model takes any number of windows at a time."""
+    return all(not isinstance(node.shape[0], int) for node in (*session.get_inputs(), *session.get_outputs()))
 
 
 def _session(bundle: Bundle, path: Path, threads: int) -> ort.InferenceSession:

@@ -7,6 +7,7 @@ import warnings
 import pytest
 import torch
 from torch import Tensor
+from torchaudio.transforms import MelSpectrogram
 
 from align.encoders import EncoderError, EncoderSpec, build_encoder
 from align.encoders.base import Encoder
@@ -35,6 +36,21 @@ def test_features_are_40_frames_a_second_of_bands_that_all_hear_something(rate_h
     assert features.shape == (2, bands, 41)
     torch.testing.assert_close(features.mean(dim=(1, 2)), torch.zeros(2), atol=1e-4, rtol=0)
     torch.testing.assert_close(features.std(dim=(1, 2)), torch.ones(2), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("rate_hz", [2000, 11_025, 16_000])
+def test_power_is_that_of_torchaudio(rate_hz: int) -> None:
+    log_mel, clips = ClipLogMel(rate_hz), 0.1 * torch.randn(3, 2 * rate_hz)
+    theirs = MelSpectrogram(
+        rate_hz,
+        n_fft=log_mel.fft,
+        win_length=len(log_mel.window),
+        hop_length=log_mel.hop,
+        f_min=20.0,
+        f_max=min(8000.0, rate_hz / 2),
+        n_mels=log_mel.bands,
+    )
+    torch.testing.assert_close(log_mel.power(clips), theirs(clips), rtol=1e-4, atol=1e-6)
 
 
 def test_silence_and_a_constant_give_finite_features_and_silence_gives_zeros() -> None:

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from edge.backends.base import Backend
+from edge.backends.base import Backend, Output
 from edge.bundle import Bundle
 from edge.config import Settings
 from edge.errors import AudioError
@@ -149,6 +149,71 @@ def test_observers_are_told_in_the_order_of_the_sound_and_their_failure_costs_no
     assert [entry["event"] for entry in logs].count("observer_failed") == 1
 
 
+class Stuck:
+    """A backend that answers when the test lets it."""
+
+    name = "stuck"
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.gate = threading.Event()
+        self.asked = 0
+
+    def infer(self, waveform: NDArray[np.float32]) -> Output:
+        self.asked += 1
+        self.gate.wait()
+        return self._backend.infer(waveform)
+
+
+def test_live_source_that_cannot_be_followed_is_heard_coarser_then_loses_its_oldest_sound_as_a_counted_gap(
+    tiny_bundle: Bundle, tiny_backend: Backend, sounds: Sounds
+) -> None:
+    fed, stuck = Fed("bed-12"), Stuck(tiny_backend)
+    ward = Ward(Model(tiny_bundle, stuck), fed, pace="live")
+    (listener,) = ward.listeners
+    starts: list[int] = []
+    ward.hooks.on_window.append(lambda _listener, window: starts.append(window.start))
+    ward.listeners.start()
+    sound = sounds(16_000, 40.0, coughs=[1.0, 38.5])[:, None]
+    blocks = [Block(at, sound[at : at + 8_000]) for at in range(0, len(sound), 8_000)]
+    fed.feed(*blocks[:4])
+    eventually(lambda: stuck.asked == 1, "the first window with the runtime")
+    fed.feed(*blocks[4:])
+    eventually(lambda: listener.backlog.waiting_s + listener.backlog.dropped_s == 38.0, "the rest in the backlog")
+    assert listener.lag_s >= 5.0
+    dropped_s = listener.backlog.dropped_s
+    assert dropped_s >= 28.0
+    stuck.gate.set()
+    eventually(lambda: listener.backlog.waiting_s == 0, "the end of the lag")
+    assert ward.listeners.trouble == "analysis cannot keep up: sound was dropped"
+    ward.end()
+    # The first cough came before the runtime was stuck, the last one in the newest sound.
+    assert [event.onset / 16_000 for event in ward.found["bed-12"]] == pytest.approx([1.0, 38.5], abs=0.06)
+    assert listener.gap_s == dropped_s
+    assert listener.monitored_s + listener.gap_s == 40.0
+    assert 8_000 not in np.diff(starts)[-3:].tolist()
+
+
+def test_file_that_cannot_be_followed_waits_and_is_heard_whole_at_its_own_hop(
+    tiny_bundle: Bundle, tiny_backend: Backend, sounds: Sounds
+) -> None:
+    fed, stuck = Fed("bed-12"), Stuck(tiny_backend)
+    ward = Ward(Model(tiny_bundle, stuck), fed, pace="realtime")
+    (listener,) = ward.listeners
+    starts: list[int] = []
+    ward.hooks.on_window.append(lambda _listener, window: starts.append(window.start))
+    ward.listeners.start()
+    sound = sounds(16_000, 30.0, coughs=[1.0, 15.0, 29.0])[:, None]
+    for at in range(0, len(sound), 8_000):
+        fed.feed(Block(at, sound[at : at + 8_000]))
+    eventually(lambda: ward.listeners.trouble == "analysis falls behind", "the lag in the status")
+    stuck.gate.set()
+    ward.end()
+    assert len(ward.labels("bed-12")) == 3
+    assert (listener.gap_s, listener.monitored_s) == (0.0, 30.0)
+    assert starts == list(range(0, 448_001, 8_000))
+
+
 def settings_of(*paths: Path) -> Settings:
     sources = [{"name": f"bed-{n}", "path": str(path), "pace": "fast"} for n, path in enumerate(paths)]
     return Settings.model_validate({"sources": sources})
@@ -163,3 +228,33 @@ def test_open_sources_goes_on_without_one_of_several_but_not_without_all(tmp_pat
         next(opened[0][2].blocks())
     with pytest.raises(AudioError, match=r"no\.wav: no such file"):
         open_sources(settings_of(missing, missing))
+
+
+def test_source_that_falls_silent_without_a_word_is_stuck_but_one_that_tells_its_trouble_is_looked_after(
+    model: Model, sounds: Sounds
+) -> None:
+    fed = Fed("bed-12")
+    fed.trouble = "no microphone"
+    ward = Ward(model, fed)
+    ward.listeners.start()
+    assert ward.listeners.stuck(silence_s=-1.0) == ""
+    fed.trouble = ""
+    assert ward.listeners.stuck(silence_s=-1.0) == "bed-12: the source has fallen silent"
+    assert ward.listeners.stuck(silence_s=3_600.0) == ""
+    ward.end()
+    assert ward.listeners.stuck(silence_s=-1.0) == ""
+
+
+def test_analysis_that_does_not_go_on_is_stuck(
+    tiny_bundle: Bundle, tiny_backend: Backend, sounds: Sounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.listener._STUCK_S", 0.0)
+    fed, stuck = Fed("bed-12"), Stuck(tiny_backend)
+    ward = Ward(Model(tiny_bundle, stuck), fed)
+    ward.listeners.start()
+    fed.feed(Block(0, sounds(16_000, 3.0)[:, None]))
+    told = "bed-12: the analysis does not go on"
+    eventually(lambda: ward.listeners.stuck(silence_s=3_600.0) == told, "a stuck analysis")
+    stuck.gate.set()
+    eventually(lambda: ward.listeners.stuck(silence_s=3_600.0) == "", "the analysis going on")
+    ward.end()

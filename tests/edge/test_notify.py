@@ -1,0 +1,135 @@
+"""What systemd is told, by a real daemon over a real socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.notify import Notifier
+from tests.brokers import PATIENCE_S, eventually, free_port
+from tests.programs import ROOT
+
+Sounds = Callable[..., NDArray[np.float32]]
+
+WEDGED = """
+import sys, threading
+from pathlib import Path
+import edge.backends.shared
+from edge.backends.onnxruntime import OnnxRuntimeBackend
+edge.backends.shared.SLOW_S = 0.5
+wedge, infer = Path(sys.argv.pop(1)), OnnxRuntimeBackend.infer
+def infer_or_hang(backend, waveform):
+    while wedge.exists():
+        threading.Event().wait(0.05)
+    return infer(backend, waveform)
+OnnxRuntimeBackend.infer = infer_or_hang
+from edge.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""The program, whose inference hangs for as long as a file exists."""
+
+
+class Manager:
+    """Stands for systemd: a datagram socket, and what came in."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
+        self._socket.setblocking(False)
+        self._told: list[str] = []
+
+    @property
+    def told(self) -> list[str]:
+        try:
+            while True:
+                self._told.append(self._socket.recv(4096).decode())
+        except BlockingIOError:
+            return self._told
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
+    manager = Manager(str(tmp_path / "notify") if request.param == "path" else f"@acula-{os.getpid()}-{tmp_path.name}")
+    yield manager
+    manager.close()
+
+
+def test_nothing_is_sent_and_nothing_fails_without_a_service_manager() -> None:
+    notifier = Notifier({})
+    notifier.ready()
+    notifier.turn("")
+    notifier.stopping()
+    assert notifier.interval_s is None
+    Notifier({"NOTIFY_SOCKET": "/no/such/socket"}).ready()
+
+
+@pytest.mark.parametrize(
+    ("environment", "interval_s"),
+    [
+        ({"WATCHDOG_USEC": "60000000"}, 30.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_watchdog_is_for_this_process_and_asked_for_at_half_its_time(
+    environment: dict[str, str], interval_s: float | None
+) -> None:
+    assert Notifier(environment).interval_s == interval_s
+
+
+def test_pings_are_no_more_often_than_asked_for_and_withheld_while_stuck(manager: Manager) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": str(10**12)})
+    notifier.turn("inference hangs")
+    assert manager.told == []
+    notifier.turn("")
+    notifier.turn("")
+    assert manager.told == ["WATCHDOG=1"]
+
+
+def test_daemon_is_ready_alive_and_stopping_and_its_pings_stop_while_inference_hangs(
+    tiny_bundle_path: Path, tmp_path: Path, sounds: Sounds
+) -> None:
+    manager, wedge = Manager(str(tmp_path / "notify")), tmp_path / "wedge"
+    command = [sys.executable, "-c", WEDGED, str(wedge), "run", "--bundle.path", str(tiny_bundle_path)]
+    command += ["--bundle.allow_unsigned", "--mqtt.port", str(free_port()), "--outbox.path", str(tmp_path / "o.db")]
+    command += ["--source.kind", "stdin"]
+    environment = {**os.environ, "NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "200000"}
+    log = tmp_path / "log"
+    with log.open("wb") as errors:
+        daemon = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stderr=errors)
+    try:
+        assert daemon.stdin is not None
+        eventually(lambda: manager.told.count("WATCHDOG=1") >= 3, "pings")
+        assert manager.told[0] == "READY=1"
+        wedge.touch()
+        daemon.stdin.write((sounds(16_000, 4.0, coughs=[1.0]) * 32767).astype("<i2").tobytes())
+        daemon.stdin.flush()
+        eventually(lambda: b"the runtime does not answer" in log.read_bytes(), "withheld pings")
+        before = len(manager.told)
+        time.sleep(1.0)  # ten pings' time; it can only fail where one was sent
+        assert manager.told[before:] == []
+        wedge.unlink()
+        eventually(lambda: len(manager.told) > before, "pings once inference goes on")
+        eventually(lambda: b'"event": "event"' in log.read_bytes(), "the cough, heard late")
+        daemon.stdin.close()
+        assert daemon.wait(PATIENCE_S) == 0, log.read_text()
+        assert [message for message in manager.told if message != "WATCHDOG=1"] == ["READY=1", "STOPPING=1"]
+    finally:
+        daemon.kill()
+        daemon.wait()
+        manager.close()
