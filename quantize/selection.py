@@ -21,6 +21,9 @@ from quantize.parity import cosines, sqnr_db
 from quantize.recordings import LabelledClip
 
 STEPS_PER_S = 25.0
+FEW = 150
+"""Windows on which layers are compared."""
+
 LARGEST_DROP = 0.005
 """Of a label's AUROC over validation windows; as much as the gate allows over test recordings."""
 
@@ -103,14 +106,21 @@ class Windows:
             label=self._labels[worst],
         )
 
-    def _run(self, encoder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def sqnr_db(self, encoder: Path) -> float:
+        """Signal to noise of the embedding over a few of the windows: enough to compare layers."""
+        rows = np.linspace(0, len(self._log_mels) - 1, min(FEW, len(self._log_mels))).astype(np.int64)
+        return sqnr_db(self._embedding[rows], self._run(encoder, rows)[0])
+
+    def _run(
+        self, encoder: Path, rows: NDArray[np.int64] | slice = slice(None)
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Embeddings (n, D) and window scores (n, labels)."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         session = ort.InferenceSession(str(encoder), options, providers=["CPUExecutionProvider"])
         embeddings, scores = [], []
-        for log_mel in self._log_mels:
+        for log_mel in self._log_mels[rows]:
             embedding, score = session.run(["embedding", "scores"], {"log_mel": log_mel[np.newaxis]})
             embeddings.append(embedding[0].astype(np.float64))
             scores.append(clip_scores(score[0], STEPS_PER_S))
@@ -124,13 +134,14 @@ class Windows:
 
 
 class Selector:
-    """Tries ways to quantise one encoder for one target; graphs are written into a scratch folder and forgotten."""
+    """Tries ways to quantise one encoder for one target; each is written, judged and forgotten."""
 
     def __init__(
-        self, float32: Path, histograms: Mapping[str, Histogram], windows: Windows, target: Target, scratch: Path
+        self, float32: Path, histograms: Mapping[str, Histogram], windows: Windows, target: Target, trial: Path
     ) -> None:
+        """`trial`: a file that is overwritten again and again."""
         self._float32, self._histograms, self._windows = float32, histograms, windows
-        self._target, self._trial = target, scratch / "trial.onnx"
+        self._target, self._trial = target, trial
 
     def select(self) -> Selection:
         """Compare calibrators, then widths, then layers, and put the dearest layers back to float until it holds."""
@@ -149,24 +160,27 @@ class Selector:
             tried.append(chosen)
         return Selection(chosen, tuple(tried), tuple(layers))
 
-    def write(self, way: Way, path: Path) -> None:
-        """Write the encoder quantised in a way."""
-        ranges = ranges_of(self._histograms, way.calibrator, self._target)
-        quantise(
-            self._float32, path, ranges, self._target, weight_bits=way.weight_bits, keep_float=list(way.kept_float)
-        )
-
     def _try(self, way: Way) -> Way:
-        self.write(way, self._trial)
+        quantise_in(way, self._float32, self._trial, self._histograms, self._target)
         return self._windows.judge(self._trial, way)
 
     def _layers(self, way: Way) -> list[Sensitivity]:
         """What each layer costs, dearest first."""
-        found = []
-        for name in quantised_nodes(self._float32):
-            gained = self._try(replace(way, kept_float=(name,)))
-            found.append(Sensitivity(name, gained.sqnr_db - way.sqnr_db))
+
+        def noise_db(kept_float: tuple[str, ...]) -> float:
+            tried = replace(way, kept_float=kept_float)
+            quantise_in(tried, self._float32, self._trial, self._histograms, self._target)
+            return self._windows.sqnr_db(self._trial)
+
+        before = noise_db(())
+        found = [Sensitivity(name, noise_db((name,)) - before) for name in quantised_nodes(self._float32)]
         return sorted(found, key=lambda layer: -layer.gain_db)
+
+
+def quantise_in(way: Way, float32: Path, int8: Path, histograms: Mapping[str, Histogram], target: Target) -> None:
+    """Write an encoder quantised in a way for a target."""
+    ranges = ranges_of(histograms, way.calibrator, target)
+    quantise(float32, int8, ranges, target, weight_bits=way.weight_bits, keep_float=way.kept_float)
 
 
 def best(ways: Sequence[Way]) -> Way:
