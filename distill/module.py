@@ -58,7 +58,7 @@ class StudentTask(lightning.LightningModule):
     def __init__(
         self,
         *,
-        shape: dict[str, int],
+        shape: dict[str, Any],
         labels: Sequence[str],
         front_end: dict[str, Any],
         learning_rate: float,

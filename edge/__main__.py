@@ -1,4 +1,4 @@
-"""The program on the device: ``python -m edge {run,replay,score,verify}``.
+"""The program on the device: ``python -m edge {run,replay,score,verify,devices,update}``.
 
 Does: reads the command line, starts what it names, and turns a mistake of the user into one line on standard error and
 exit status 2. Does not: do the work. What a command needs is imported when that command runs, so that the others start
@@ -33,7 +33,7 @@ def _dispatch(arguments: list[str], started: float) -> int:
 
     parser = Parser(prog="python -m edge", description="Hears coughs and breaths and reports them over MQTT.")
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{run,replay,score,verify}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar=f"{{{','.join(_COMMANDS)}}}")
     for name, (summary, command) in _COMMANDS.items():
         child = commands.add_parser(name, help=summary, description=summary)
         if arguments[:1] == [name]:
@@ -114,11 +114,48 @@ def _verify(parser: argparse.ArgumentParser, arguments: list[str], _started: flo
     return 0
 
 
+def _update(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
+    parser.add_argument("archive", metavar="FILE", help="bundle as one .tar, or an https URL of one on update.hosts")
+    parser.add_argument("--sha256", default="", help="what the archive's SHA-256 must be, in hexadecimal")
+    parsed, settings = _read_settings(parser, arguments)
+    if settings is None:
+        return 0
+    from edge import logs
+    from edge.update.install import Installer
+
+    logs.configure(settings.log)
+    installed = Installer(settings).install(parsed.archive, parsed.sha256)
+    if not installed.switched:
+        print(f"{installed.bundle} runs already; nothing was changed")
+    else:
+        print(f"{installed.bundle} is installed in {settings.update_folder}; the next start of the daemon runs it")
+        print("next: systemctl restart acula-edge, or however the daemon is started here")
+    return 0
+
+
+def _devices(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
+    parser.add_argument("--json", action="store_true", help="print all of them as one JSON list")
+    parsed = parser.parse_args(arguments)
+    from edge.devices import list_devices, table, to_json
+
+    if parsed.json:
+        print(to_json(list_devices()))
+        return 0
+    line = ""
+    for line in table(list_devices()):
+        print(line, flush=True)
+    if not line:
+        print("no sound input: plug one in, or see python -m edge doctor for what is in its way", file=sys.stderr)
+    return 0
+
+
 _COMMANDS = {
     "run": ("listen, and report events over MQTT", _run),
     "replay": ("hear recordings again, and print their events as JSON lines", _replay),
     "score": ("compare the events of replay with marked ones", _score),
     "verify": ("check a bundle: hashes, trust and golden outputs on this machine", _verify),
+    "devices": ("list the sound inputs: what source.device may be, and how loud each is now", _devices),
+    "update": ("install a new bundle by hand, as the daemon does by itself", _update),
 }
 
 

@@ -9,19 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
 
 from edge.sources.base import Block
 
 CAPACITY_S = 10.0
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A block and when it arrived, in seconds of the monotonic clock."""
-
-    block: Block
-    at_s: float
 
 
 class Backlog:
@@ -31,7 +22,7 @@ class Backlog:
         """may_drop: when full, drop the oldest, down to half so that one gap comes and not many; else `put` waits."""
         self._may_drop = may_drop
         self._capacity_s = capacity_s
-        self._waiting: deque[tuple[Arrival, float]] = deque()
+        self._waiting: deque[tuple[Block, float]] = deque()
         self._waiting_s = 0.0
         self._dropped_s = 0.0
         self._ended = False
@@ -49,16 +40,16 @@ class Backlog:
         with self._changed:
             return self._dropped_s
 
-    def put(self, arrival: Arrival, sample_rate_hz: int) -> None:
+    def put(self, block: Block, sample_rate_hz: int) -> None:
         """Add a block; a single one is always taken, whatever its length."""
-        length_s = len(arrival.block.samples) / sample_rate_hz
+        length_s = len(block.samples) / sample_rate_hz
         with self._changed:
             if self._waiting_s + length_s > self._capacity_s and self._waiting:
                 if self._may_drop:
                     self._drop(length_s)
                 else:
                     self._changed.wait_for(lambda: self._waiting_s + length_s <= self._capacity_s or not self._waiting)
-            self._waiting.append((arrival, length_s))
+            self._waiting.append((block, length_s))
             self._waiting_s += length_s
             self._changed.notify_all()
 
@@ -68,16 +59,16 @@ class Backlog:
             self._ended = True
             self._changed.notify_all()
 
-    def take(self) -> Arrival | None:
+    def take(self) -> Block | None:
         """The oldest block, as soon as there is one; None once all are taken and no more will come."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._waiting) or self._ended)
             if not self._waiting:
                 return None
-            arrival, length_s = self._waiting.popleft()
+            block, length_s = self._waiting.popleft()
             self._waiting_s = self._waiting_s - length_s if self._waiting else 0.0
             self._changed.notify_all()
-            return arrival
+            return block
 
     def _drop(self, length_s: float) -> None:
         while self._waiting and self._waiting_s + length_s > self._capacity_s / 2:

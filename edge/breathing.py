@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from edge import clock
 from edge.payloads import respiration_payload, to_bytes
 from edge.resample import StreamResampler
 from edge.respiration import (
@@ -76,7 +77,8 @@ class Breathing:
 
     def _tell(self, listener: Listener, readings: Iterable[Reading]) -> None:
         for reading in readings:
-            at = listener.anchor.at(round(reading.end_s * listener.anchor.sample_rate_hz))
+            end = round(reading.end_s * listener.model.sample_rate_hz)
+            at = listener.anchor(end, clock.read()).at(end)
             payload = respiration_payload(reading.respiration, at, source=listener.name, bundle=listener.model.name)
             with self._lock:
                 best = self._clearest.get(listener.name, NO_BREATH)

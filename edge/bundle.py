@@ -34,6 +34,7 @@ __all__ = [
     "check_golden",
     "check_signature",
     "default_bundle",
+    "find_bundle",
     "load_bundle",
     "write_manifest",
 ]
@@ -42,6 +43,7 @@ MANIFEST, SIGNATURE = "manifest.json", "signature"
 FRONTEND, ENCODER, GOLDEN = "frontend.onnx", "encoder.onnx", "golden.npz"
 GOLDEN_ARRAYS = ("waveform", "log_mel", "embedding", "scores")
 SHIPPED = Path(__file__).parent / "bundles"
+DEFAULT = "room"
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,26 @@ class Bundle:
 
 
 def default_bundle() -> Path:
-    """The first, by name, of the bundles that ship in the package. BundleError when none does."""
-    folders = sorted(path.parent for path in SHIPPED.glob(f"*/{MANIFEST}"))
+    """`DEFAULT`, or the first by name, of the bundles that ship in the package. BundleError when none does."""
+    folders = _shipped()
     if not folders:
         raise BundleError(f"no bundle ships in {SHIPPED}: set bundle.path to one")
-    return folders[0]
+    return min(folders, key=lambda folder: (folder.name != DEFAULT, folder.name))
+
+
+def find_bundle(named: str) -> Path:
+    """What the setting bundle.path means: nothing, a folder, or the name of a bundle that ships.
+
+    A folder of that name in the working directory comes first, since that is what a path means elsewhere.
+    """
+    if not named:
+        return default_bundle()
+    known = {folder.name: folder for folder in _shipped()}
+    return known[named] if named in known and not Path(named).exists() else Path(named)
+
+
+def _shipped() -> list[Path]:
+    return sorted(path.parent for path in SHIPPED.glob(f"*/{MANIFEST}"))
 
 
 def load_bundle(path: Path | str, *, trusted_keys: Sequence[Path] = (), allow_unsigned: bool = False) -> Bundle:
@@ -109,7 +126,9 @@ def load_bundle(path: Path | str, *, trusted_keys: Sequence[Path] = (), allow_un
     except OSError as error:
         raise BundleError(f"bundle {folder}: cannot be read: {error.strerror}") from error
     if not is_folder:
-        raise BundleError(f"bundle {folder}: {'is a file; unpack it into a folder' if is_file else 'no such folder'}")
+        names = ", ".join(shipped.name for shipped in _shipped())
+        fault = "is a file; unpack it into a folder" if is_file else f"no such folder; {names} ship with this program"
+        raise BundleError(f"bundle {folder}: {fault}")
     raw = _read(folder, MANIFEST)
     if not allow_unsigned and not folder.resolve().is_relative_to(SHIPPED.resolve()):
         check_signature(folder, raw, trusted_keys)

@@ -1,12 +1,14 @@
 """Wall-clock time from the sample index.
 
-Does: turns an absolute sample index into UTC by way of one anchor, writes and reads RFC 3339, and asks the kernel
-whether its clock is synchronised. Does not: count samples, follow a drifting sample clock, or set any clock.
+Does: turns an absolute sample index into UTC by way of one anchor, reads both of the system's clocks, notices when the
+one is set against the other, writes and reads RFC 3339, and asks the kernel whether its clock is synchronised. Does
+not: count samples, follow a sound card's clock (`edge.cardclock`), or set any clock.
 """
 
 from __future__ import annotations
 
 import ctypes
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -14,6 +16,10 @@ from edge.errors import ConfigError
 
 _TIME_ERROR = 5
 """What adjtimex(2) returns while no time source has set the clock."""
+
+SMALLEST_STEP_S = 0.5
+"""A clock that is only slewed moves a thousandth of this from one second to the next; a busy machine may hold a reading
+up between the two clocks, but hardly for so long."""
 
 _TIMEX_BYTES = 512
 """Room for struct timex, which takes 208 bytes on 64-bit Linux and 128 on 32-bit."""
@@ -35,6 +41,40 @@ class Anchor:
         samples = sample_index - self.sample_index
         seconds, rest = divmod(samples, self.sample_rate_hz)
         return self.utc + timedelta(seconds=seconds, microseconds=rest * 1_000_000 // self.sample_rate_hz)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Both clocks of the system at one moment: what makes a time of day of a monotonic time."""
+
+    utc: datetime
+    """Zone-aware."""
+    monotonic_s: float
+    synchronised: bool
+    """Whether a time source has set the clock."""
+
+    def at(self, monotonic_s: float) -> datetime:
+        """UTC of a monotonic time, by the clock as it is set at this reading; also of one before it was set."""
+        return self.utc + timedelta(seconds=monotonic_s - self.monotonic_s)
+
+
+def read() -> Reading:
+    """Read both clocks."""
+    return Reading(utc_now(), time.monotonic(), is_synchronised())
+
+
+class StepWatch:
+    """Notices that the time of day was set: that it moved against the monotonic clock."""
+
+    def __init__(self, now: Reading) -> None:
+        """Begin with a reading."""
+        self._last = now
+
+    def step_s(self, now: Reading) -> float:
+        """By how many seconds the clock was set forward (below 0: back) since the last reading; 0.0 if it was not."""
+        step_s = (now.utc - self._last.at(now.monotonic_s)).total_seconds()
+        self._last = now
+        return step_s if abs(step_s) >= SMALLEST_STEP_S else 0.0
 
 
 def utc_now() -> datetime:

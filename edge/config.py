@@ -16,6 +16,7 @@ from pydantic_settings import SettingsConfigDict
 
 from edge.sections import (
     BundleSettings,
+    ClipSettings,
     DeviceSettings,
     LogSettings,
     MqttSettings,
@@ -24,6 +25,7 @@ from edge.sections import (
     RespirationSettings,
     SourceSettings,
     Threshold,
+    UpdateSettings,
     WindowSettings,
 )
 from edge.settings import ProgramSettings
@@ -47,6 +49,8 @@ class Settings(ProgramSettings):
     respiration: RespirationSettings = RespirationSettings()
     mqtt: MqttSettings = MqttSettings()
     outbox: OutboxSettings = OutboxSettings()
+    clips: ClipSettings = ClipSettings()
+    update: UpdateSettings = UpdateSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
@@ -76,6 +80,16 @@ class Settings(ProgramSettings):
         if self.outbox.path:
             return Path(self.outbox.path).expanduser()
         return _state_folder() / "outbox.db"
+
+    @property
+    def clips_folder(self) -> Path:
+        """Where clips are kept, resolved for this machine."""
+        return Path(self.clips.folder).expanduser() if self.clips.folder else self.outbox_path.parent / "clips"
+
+    @property
+    def update_folder(self) -> Path:
+        """Where installed bundles are kept, resolved for this machine."""
+        return Path(self.update.folder).expanduser() if self.update.folder else self.outbox_path.parent / "bundles"
 
 
 def _state_folder() -> Path:

@@ -6,19 +6,21 @@ Does not: analyse, store or send by itself.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from dataclasses import replace
-from types import FrameType
 
 import structlog
 from uuid6 import uuid7
 
-from edge import __version__, logs
+from edge import __version__, clock, logs
 from edge.backends.shared import SharedBackend
 from edge.breathing import Breathing
+from edge.clip_store import ClipStore
+from edge.clips import Clips
+from edge.clock import StepWatch
 from edge.config import Settings
+from edge.corrections import Corrections
+from edge.ending import Ending
 from edge.errors import UserError
 from edge.hooks import Hooks
 from edge.journal import Journal
@@ -28,8 +30,9 @@ from edge.mqtt import Publisher
 from edge.notify import Notifier
 from edge.outbox import Outbox
 from edge.payloads import Origin
-from edge.pipeline import open_model
 from edge.status import Status
+from edge.update.running import RunningBundle
+from edge.update.updater import Updater
 
 log = structlog.get_logger()
 
@@ -40,6 +43,8 @@ SILENCE_S = 60.0
 """A source that says nothing for so long, neither sound nor trouble, is not looked after by anybody."""
 _STOP_S = 15.0
 """How long the end of a run waits for what has been heard to be analysed."""
+_UPDATER_STOP_S = 5.0
+_CLIPS_STOP_S = 5.0
 _TURN_S = 1.0
 
 
@@ -54,17 +59,20 @@ def run(settings: Settings, started: float) -> int:
         UserError: a part that cannot be opened, or a source that turned unusable; what had been heard is kept.
     """
     logs.configure(settings.log)
-    model = open_model(settings.bundle)
-    model.widest(settings)
+    running = RunningBundle(settings)
+    model = running.open()
     sources = open_sources(settings)
     outbox = Outbox(settings.outbox_path, max_mb=settings.outbox.max_mb, max_age_days=settings.outbox.max_age_days)
     origin = Origin(str(uuid7()), __version__, model.name, "")
-    status = Status(origin, lambda: outbox.depth)
+    status = Status(origin, lambda: outbox.depth, lambda: outbox.dropped)
     publisher = Publisher(settings.mqtt, settings.base_topic, outbox, status.payload)
     inference = SharedBackend(model.backend)
     model = replace(model, backend=inference)
     hooks = Hooks()
-    journal = Journal(origin, settings.base_topic, outbox, hooks, publisher.notify)
+    corrections = Corrections(outbox)
+    journal = Journal(
+        origin, settings.base_topic, outbox, corrections=corrections, hooks=hooks, notify=publisher.notify
+    )
     if settings.respiration.enabled:
         topic = f"{settings.base_topic}/respiration"
         Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name))
@@ -72,17 +80,30 @@ def run(settings: Settings, started: float) -> int:
         Listener(name, source, model, settings, pace=pace, keep=journal.keep, hooks=hooks)
         for name, pace, source in sources
     )
+    clips = None
+    if settings.clips.enabled:
+        store = ClipStore(settings.clips_folder, settings.clips)
+        clips = Clips(settings.clips, model.bundle.manifest, hooks, store)
+        status.add_part("clips", lambda: store.trouble)
+        status.add_detail("clips", clips.summary)
     status.add_part("outbox", lambda: outbox.trouble)
     status.add_part("inference", lambda: inference.trouble)
     status.add_part("", lambda: listeners.trouble)
     status.set_times(
         last_audio_at=lambda: listeners.last_audio_at, last_inference_at=lambda: listeners.last_inference_at
     )
+    hooks.on_scores.append(lambda _listener, chunk: running.progress(chunk.scores))
+    status.add_detail("update", running.status)
+    ending = Ending(listeners)
+    running.on_left = ending.restart
+    updater = Updater(settings, ending.restart) if settings.update.enabled else None
     notifier = Notifier()
     turn_s = min(_TURN_S, notifier.interval_s or _TURN_S)
-    _stop_on_signal(listeners)
+    ending.on_signal()
     publisher.start()
     listeners.start()
+    if updater is not None:
+        updater.start()
     log.info(
         "ready",
         after_s=round(time.monotonic() - started, 2),
@@ -96,8 +117,14 @@ def run(settings: Settings, started: float) -> int:
     farewell = "failed"
     try:
         notifier.ready()
+        steps = StepWatch(clock.read())
         while not listeners.wait(turn_s):
             notifier.turn(inference.trouble or listeners.stuck(SILENCE_S))
+            now = clock.read()
+            if step_s := steps.step_s(now):
+                log.warning("clock_set", by_s=round(step_s, 3), synchronised=now.synchronised)
+            if corrections.turn(now):
+                publisher.notify()
             if listeners.stopping_s > _STOP_S:
                 log.error("listeners_do_not_end", action="the sound of the last seconds is lost")
                 break
@@ -107,22 +134,17 @@ def run(settings: Settings, started: float) -> int:
         farewell = str(error)
         raise
     finally:
-        notifier.stopping()
+        if not ending.is_restart:  # a service that is stopping is killed after a while, though it starts anew meanwhile
+            notifier.stopping()
+        if updater is not None:
+            updater.stop(_UPDATER_STOP_S)
         listeners.stop()
+        if clips is not None:
+            clips.close(_CLIPS_STOP_S)
         publisher.stop(DRAIN_S, farewell)
         outbox.close()
         log.info("stopped", reason=farewell, events=journal.events, waiting=outbox.depth, dropped=outbox.dropped)
+        if farewell != "failed":
+            running.end()
+    ending.restart_if_due()
     return 0
-
-
-def _stop_on_signal(listeners: Listeners) -> None:
-    """Let the first SIGTERM or SIGINT end the sources, and with them the run, in order; a second one kills."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        # Closing may wait for a lock; the handler must not, whatever it has interrupted.
-        threading.Thread(target=listeners.stop, name="stop", daemon=True).start()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)

@@ -36,6 +36,10 @@ class OutboxError(UserError, OSError):
     """An outbox that cannot be opened or written."""
 
 
+class UpdateError(UserError, ValueError):
+    """An archive that is no bundle, cannot be fetched, or holds a bundle that did not pass its trial."""
+
+
 def first_line(error: BaseException) -> str:
     """What a library's exception says, in at most 200 letters of one line; its class where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import structlog
 from uuid6 import uuid7
 
+from edge import clock
+from edge.corrections import Corrections
 from edge.events import Event
 from edge.hooks import Hooks
 from edge.outbox import Outbox
@@ -29,12 +31,20 @@ class Journal:
     """Writes to the outbox on behalf of all listeners."""
 
     def __init__(
-        self, origin: Origin, base_topic: str, outbox: Outbox, hooks: Hooks, notify: Callable[[], None]
+        self,
+        origin: Origin,
+        base_topic: str,
+        outbox: Outbox,
+        *,
+        corrections: Corrections,
+        hooks: Hooks,
+        notify: Callable[[], None],
     ) -> None:
-        """notify: says that there is something to send."""
+        """corrections: takes note of events without a true time. notify: says that there is something to send."""
         self._origin = origin
         self._topic = f"{base_topic}/event"
         self._outbox = outbox
+        self._corrections = corrections
         self._hooks = hooks
         self._notify = notify
         self._events = 0
@@ -49,11 +59,16 @@ class Journal:
     def keep(self, listener: Listener, event: Event) -> None:
         """Store an event of a listener; on return it is in the outbox."""
         event_id = str(uuid7())
+        now = clock.read()
+        anchor = listener.anchor(event.onset, now)
         origin = replace(self._origin, source=listener.name, bundle=listener.model.name)
         with self._lock:
-            payload = event_payload(origin, event, listener.anchor, event_id=event_id, seq=self._events)
+            payload = event_payload(origin, event, anchor, event_id=event_id, seq=self._events)
             self._outbox.put(event_id, self._topic, to_bytes(payload))
             self._events += 1
+            if not now.synchronised:
+                times_s = {"onset": listener.recorded_s(event.onset), "offset": listener.recorded_s(event.offset)}
+                self._corrections.note(event_id, self._topic, payload, times_s)
         self._notify()
         log.info(
             "event",

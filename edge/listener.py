@@ -9,15 +9,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 import structlog
 
 from edge import clock
 from edge.analysis import Analysed
-from edge.backlog import Arrival, Backlog
-from edge.clock import Anchor
+from edge.backlog import Backlog
+from edge.cardclock import CardClock
+from edge.clock import Anchor, Reading
 from edge.config import Settings
 from edge.errors import UserError
 from edge.events import Event
@@ -78,8 +79,8 @@ class Listener:
         self.analyzer = SourceAnalyzer(model, settings, source)
         self.analyzer.on_window = self._on_window
         self.analyzer.on_scores = self._on_scores
-        self._rate_hz = model.sample_rate_hz
-        self.anchor = self._anchor_at(clock.utc_now())
+        self.card = CardClock(time.monotonic())
+        """When each sample was recorded. A file that is read fast counts as recorded from now on."""
         self._in_hand_since: float | None = None
         self._heard_at = time.monotonic()
         self._dropped_s = 0.0
@@ -93,6 +94,14 @@ class Listener:
     def model(self) -> Model:
         """What hears the source now."""
         return self.analyzer.model
+
+    def recorded_s(self, index: int) -> float:
+        """When a sample (absolute index at the bundle's rate) was recorded, in seconds of the monotonic clock."""
+        return self.card.recorded_s(index / self.model.sample_rate_hz)
+
+    def anchor(self, index: int, now: Reading) -> Anchor:
+        """UTC of a sample and those near it, by the clock as it is set now."""
+        return Anchor(now.at(self.recorded_s(index)), index, self.model.sample_rate_hz, now.synchronised)
 
     @property
     def is_done(self) -> bool:
@@ -158,11 +167,16 @@ class Listener:
         self._analysing.join(timeout_s)
 
     def _read(self) -> None:
+        end = 0
         try:
             for block in self.source.blocks():
-                self._heard_at = time.monotonic()
+                now_s = self._heard_at = time.monotonic()
                 self.last_audio_at = clock.utc_now()
-                self.backlog.put(Arrival(block, time.monotonic()), self.source.sample_rate_hz)
+                after_gap = block.position != end
+                end = block.position + len(block.samples)
+                if self.pace != "fast":
+                    self.card.note(end / self.source.sample_rate_hz, now_s, after_gap=after_gap)
+                self.backlog.put(block, self.source.sample_rate_hz)
         except Exception as error:
             self._fail(error)
         finally:
@@ -170,13 +184,11 @@ class Listener:
 
     def _analyse(self) -> None:
         try:
-            while (arrival := self.backlog.take()) is not None:
+            while (block := self.backlog.take()) is not None:
                 self._in_hand_since = time.monotonic()
                 self._adapt(self._in_hand_since)
-                if self.analyzer.position is None and self.pace != "fast":
-                    self._set_anchor(arrival)
-                self._hooks.block(self, arrival.block)
-                self._keep_all(self.analyzer.push(arrival.block))
+                self._hooks.block(self, block)
+                self._keep_all(self.analyzer.push(block))
                 self._in_hand_since = None
             self._keep_all(self.analyzer.flush())
         except Exception as error:
@@ -215,14 +227,3 @@ class Listener:
             log.warning("source_unusable", source=self.name, reason=str(error))
         else:
             log.error("listener_failed", source=self.name, reason=repr(error), action="report this", exc_info=error)
-
-    def _set_anchor(self, arrival: Arrival) -> None:
-        # A live block has been recorded by the time it arrives.
-        block = arrival.block
-        recorded_s = (block.position + len(block.samples)) / self.source.sample_rate_hz
-        waited_s = time.monotonic() - arrival.at_s
-        self.anchor = self._anchor_at(clock.utc_now() - timedelta(seconds=recorded_s + waited_s))
-
-    def _anchor_at(self, start: datetime) -> Anchor:
-        """The start as this moment's clock has it; a clock that is set later does not make it right."""
-        return Anchor(start, 0, self._rate_hz, clock.is_synchronised())

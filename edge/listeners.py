@@ -49,7 +49,7 @@ def open_sources(settings: Settings) -> list[tuple[str, Pace, Source]]:
 def _pace(settings: SourceSettings) -> Pace:
     if settings.kind in LIVE_KINDS:
         return "live"
-    return settings.pace if settings.kind == "file" else "realtime"
+    return settings.pace if settings.kind in ("file", "folder") else "realtime"
 
 
 class _Unusable:

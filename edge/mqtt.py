@@ -227,7 +227,7 @@ class Publisher:
 
     def _will(self) -> bytes:
         """What the broker says of this device once it is gone; nobody can know then what it last heard."""
-        unknown = {"last_audio_at": None, "last_inference_at": None, "outbox_depth": None}
+        unknown = dict.fromkeys(("last_audio_at", "last_inference_at", "outbox_depth", "outbox_dropped"))
         return to_bytes({**self._status(), **unknown, "state": "offline", "reason": "connection lost"})
 
 

@@ -1,4 +1,8 @@
-"""What the messages say: the JSON objects of the event and status topics.
+"""What the messages say: the JSON objects of the event, minute and status topics.
+
+An event or minute whose times came from a clock that nobody had set says `clock` unsynced. Once the clock is set, the
+same message is published again: the same `event_id` (or `minute_id`) with `revision` 1, true times, `clock` synced and
+`historical` true. A message without `revision` is revision 0; a reader keeps the highest that it has seen of an id.
 
 Does: builds them and turns them into bytes. Does not: send, store or time anything.
 """
@@ -62,8 +66,14 @@ def event_payload(origin: Origin, event: Event, anchor: Anchor, *, event_id: str
 
 
 def as_historical(payload: bytes) -> bytes:
-    """An event payload with `historical` set: it reaches the broker late and must not set off an alarm now."""
-    return to_bytes({**json.loads(payload), "historical": True})
+    """An event payload with `historical` set: it reaches the broker late and must not set off an alarm now.
+
+    What is no JSON object, as after damage to the disk, stays as it is: it must not hold up what waits behind it.
+    """
+    try:
+        return to_bytes({**json.loads(payload), "historical": True})
+    except (ValueError, TypeError):
+        return payload
 
 
 def respiration_payload(respiration: Respiration, at: datetime, *, source: str, bundle: str) -> dict[str, Any]:
@@ -85,6 +95,7 @@ def status_payload(
     last_audio_at: datetime | None,
     last_inference_at: datetime | None,
     outbox_depth: int | None,
+    outbox_dropped: int | None,
 ) -> dict[str, Any]:
     """How the device is; times and depth are None where they are not known, as in the will."""
     return {
@@ -96,6 +107,7 @@ def status_payload(
         "last_audio_at": rfc3339(last_audio_at) if last_audio_at else None,
         "last_inference_at": rfc3339(last_inference_at) if last_inference_at else None,
         "outbox_depth": outbox_depth,
+        "outbox_dropped": outbox_dropped,
     }
 
 

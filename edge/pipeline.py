@@ -13,7 +13,7 @@ from pathlib import Path
 from edge.analysis import Analysed, Analyzer
 from edge.backends import open_backend
 from edge.backends.base import Backend
-from edge.bundle import Bundle, check_golden, default_bundle, load_bundle
+from edge.bundle import Bundle, check_golden, find_bundle, load_bundle
 from edge.config import Settings
 from edge.errors import AudioError
 from edge.events import Event
@@ -72,7 +72,7 @@ def open_model(settings: BundleSettings) -> Model:
         BundleError: it is incomplete, altered, not trusted, or computes something else here.
     """
     bundle = load_bundle(
-        Path(settings.path) if settings.path else default_bundle(),
+        find_bundle(settings.path),
         trusted_keys=[Path(key) for key in settings.trusted_keys],
         allow_unsigned=settings.allow_unsigned,
     )

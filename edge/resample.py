@@ -31,7 +31,7 @@ class StreamResampler:
         """
         if samples.ndim != 2 or samples.shape[1] != self._channels:
             raise ValueError(f"expected (frames, {self._channels}) samples, got {samples.shape}")
-        mono = self._mix(samples)
+        mono = mix(samples)
         return mono if self._stream is None else self._resample(mono, last=False)
 
     def flush(self) -> NDArray[np.float32]:
@@ -43,13 +43,16 @@ class StreamResampler:
         resampled: NDArray[np.float32] = self._stream.resample_chunk(mono, last=last)
         return resampled
 
-    def _mix(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self._channels == 1:
-            return samples[:, 0]
-        # Channel by channel: numpy's own mean picks its order of summation by the array's shape, which would let the
-        # chunk size show in the last bit.
-        mono = samples[:, 0] + samples[:, 1]
-        for channel in range(2, self._channels):
-            mono += samples[:, channel]
-        mono *= np.float32(1.0 / self._channels)
-        return mono
+
+def mix(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean over the channels of (frames, channels), as (frames,); a view where there is one channel."""
+    channels = samples.shape[1]
+    if channels == 1:
+        return samples[:, 0]
+    # Channel by channel: numpy's own mean picks its order of summation by the array's shape, which would let the chunk
+    # size show in the last bit.
+    mono = samples[:, 0] + samples[:, 1]
+    for channel in range(2, channels):
+        mono += samples[:, channel]
+    mono *= np.float32(1.0 / channels)
+    return mono

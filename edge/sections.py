@@ -32,16 +32,29 @@ class DeviceSettings(Section):
 class SourceSettings(Section):
     """Where the sound comes from."""
 
-    kind: Literal["file", "stdin"] = "file"
-    """file: a recording; stdin: raw signed 16-bit little-endian PCM on standard input."""
+    kind: Literal["microphone", "file", "folder", "url", "stdin"] = "microphone"
+    """microphone: a sound card; file: a recording; folder: the recordings in it, one after the other; url: a live
+    stream that ffmpeg can open (rtsp, http, ...); stdin: raw signed 16-bit little-endian PCM on standard input."""
     path: str = ""
-    """The recording, for kind = file."""
+    """The recording, the folder or the URL. User name and password in a URL stay out of names, logs and status."""
+    device: str = ""
+    """The microphone as `python -m edge devices` calls it: usb-VENDOR:PRODUCT-SERIAL, the id of an ALSA card, or
+    pulse:NAME; empty: the system's default."""
+    channel: Annotated[int, Field(ge=0, le=64)] = 0
+    """The only channel to hear, counted from 1; 0: the mean of all."""
+    stall_s: Annotated[float, Field(ge=0.5, le=3600.0, allow_inf_nan=False)] = 5.0
+    """A microphone or URL that has given no sound for so many seconds is closed and opened anew."""
+    retry_s: Annotated[float, Field(ge=0.5, le=3600.0, allow_inf_nan=False)] = 30.0
+    """Longest pause, in seconds, between two attempts to open a microphone or URL that is not there."""
+    zeros_s: Annotated[float, Field(ge=0.0, le=86_400.0, allow_inf_nan=False)] = 60.0
+    """A microphone or URL that has given nothing but zeros for so many seconds is told as trouble; 0: never, for a
+    device that mutes itself in silence."""
     pace: Literal["realtime", "fast"] = "realtime"
-    """Pace of a file: realtime, as if it were heard now; fast, as fast as it can be analysed."""
+    """Pace of a file or folder: realtime, as if it were heard now; fast, as fast as it can be analysed."""
     sample_rate_hz: Annotated[int, Field(ge=1000, le=384_000)] = 16_000
-    """Sample rate of standard input, in hertz; a file names its own."""
+    """Sample rate of standard input, in hertz; every other source names its own."""
     channels: Annotated[int, Field(ge=1, le=64)] = 1
-    """Interleaved channels of standard input, mixed to one; a file names its own."""
+    """Interleaved channels of standard input; every other source names its own."""
 
 
 class NamedSourceSettings(SourceSettings):
@@ -55,7 +68,7 @@ class BundleSettings(Section):
     """Which model runs."""
 
     path: str = ""
-    """Folder of the bundle; empty: the bundle that ships."""
+    """Folder of the bundle, or the name of one that ships; empty: room, which ships."""
     trusted_keys: tuple[str, ...] = ()
     """PEM files of the Ed25519 public keys whose signature on a bundle is accepted."""
     allow_unsigned: bool = False
@@ -112,6 +125,51 @@ class OutboxSettings(Section):
     """Most megabytes of waiting events on disk; beyond it the oldest are dropped, counted and logged."""
     max_age_days: Annotated[float, Field(ge=0.01, le=3650.0, allow_inf_nan=False)] = 30.0
     """Most days that an event waits before it is dropped, counted and logged."""
+
+
+class UpdateSettings(Section):
+    """How new bundles are taken in while the daemon runs."""
+
+    enabled: bool = False
+    """Take bundles from the inbox and, where hosts are named, by command. `python -m edge update` works in any case."""
+    folder: str = ""
+    """Where installed bundles are kept; empty: bundles beside the outbox."""
+    inbox: str = ""
+    """Folder in which an archive named *.tar is taken in and removed; empty: inbox in that folder."""
+    max_mb: Annotated[float, Field(ge=1.0, le=4096.0, allow_inf_nan=False)] = 64.0
+    """Most megabytes of an archive, and of what it holds."""
+    hosts: tuple[str, ...] = ()
+    """Hosts from which an archive may be fetched over HTTPS, as updates.example.org or updates.example.org:8443."""
+    ca: str = ""
+    """PEM file of the authority that signed those hosts' certificates; empty: those that the system trusts."""
+    authorization_file: str = ""
+    """File whose first line is sent to those hosts as Authorization, such as Bearer and a token; empty: none."""
+    timeout_s: Annotated[float, Field(ge=1.0, le=600.0, allow_inf_nan=False)] = 30.0
+    """Longest silence of a host, in seconds, before fetching from it is given up."""
+    probation_s: Annotated[float, Field(ge=1.0, le=86_400.0, allow_inf_nan=False)] = 600.0
+    """How long, in seconds, a new bundle must have run well before the old one is removed; until then any start that
+    follows an end out of order goes back to the old one."""
+
+
+class ClipSettings(Section):
+    """Sound that is kept on disk. Off, nothing is; on, no clip that may hold speech is."""
+
+    enabled: bool = False
+    """Write a clip of each event, unless there may be speech in it. Needs a bundle that knows speech."""
+    folder: str = ""
+    """Where clips are kept, a folder that nobody else may enter; empty: clips beside the outbox."""
+    pre_roll_s: Annotated[float, Field(ge=0.0, le=10.0, allow_inf_nan=False)] = 1.0
+    """How much of what came before an event its clip holds, in seconds."""
+    post_roll_s: Annotated[float, Field(ge=0.0, le=10.0, allow_inf_nan=False)] = 0.5
+    """How much of what came after an event its clip holds, in seconds."""
+    speech_score: Annotated[float, Field(ge=0.0, le=0.9, allow_inf_nan=False)] = 0.1
+    """A clip with a higher score of speech, 0 to 1, anywhere in it is not written."""
+    max_age_days: Annotated[float, Field(ge=0.01, le=3650.0, allow_inf_nan=False)] = 30.0
+    """Most days that a clip is kept."""
+    max_mb: Annotated[float, Field(ge=1.0, le=1_000_000.0, allow_inf_nan=False)] = 500.0
+    """Most megabytes of clips; beyond it the oldest are removed."""
+    min_free_mb: Annotated[float, Field(ge=1.0, le=1_000_000.0, allow_inf_nan=False)] = 200.0
+    """Megabytes that clips leave free on the disk; below it the oldest are removed, then none is written."""
 
 
 class LogSettings(Section):

@@ -16,12 +16,19 @@ from edge.payloads import Origin, status_payload
 class Status:
     """Register the parts, then ask for `payload` from any thread."""
 
-    def __init__(self, origin: Origin, outbox_depth: Callable[[], int]) -> None:
-        """Online, with nothing heard yet."""
+    def __init__(
+        self, origin: Origin, outbox_depth: Callable[[], int], outbox_dropped: Callable[[], int] = lambda: 0
+    ) -> None:
+        """Online, with nothing heard yet.
+
+        outbox_depth: messages that wait. outbox_dropped: messages given up since the start.
+        """
         self.origin = origin
         """Replaced when another bundle runs."""
         self._outbox_depth = outbox_depth
+        self._outbox_dropped = outbox_dropped
         self._parts: list[tuple[str, Callable[[], str]]] = []
+        self._details: list[tuple[str, Callable[[], Any]]] = []
         self._last_audio_at: Callable[[], datetime | None] = lambda: None
         self._last_inference_at: Callable[[], datetime | None] = lambda: None
 
@@ -31,6 +38,10 @@ class Status:
         name: goes before its reason, as ``outbox: disk full``; empty: the reason stands by itself.
         """
         self._parts.append((name, reason))
+
+    def add_detail(self, name: str, detail: Callable[[], Any]) -> None:
+        """Let a part add a field of its own to the payload: anything that JSON holds."""
+        self._details.append((name, detail))
 
     def set_times(
         self, *, last_audio_at: Callable[[], datetime | None], last_inference_at: Callable[[], datetime | None]
@@ -48,11 +59,13 @@ class Status:
     def payload(self) -> dict[str, Any]:
         """The status of this moment."""
         reason = self.reason
-        return status_payload(
+        payload = status_payload(
             self.origin,
             state="degraded" if reason else "online",
             reason=reason,
             last_audio_at=self._last_audio_at(),
             last_inference_at=self._last_inference_at(),
             outbox_depth=self._outbox_depth(),
+            outbox_dropped=self._outbox_dropped(),
         )
+        return payload | {name: detail() for name, detail in self._details}

@@ -135,6 +135,19 @@ def refuse_foreign(output: Path) -> None:
         raise ExportError(f"{output}: holds files but no bundle, and would be replaced; name another folder")
 
 
+def beside(output: Path) -> TemporaryDirectory[str]:
+    """A scratch folder on the output's disk, so that the bundle is put in place by renaming.
+
+    Raises:
+        ExportError: it cannot be made.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        return TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-")
+    except OSError as error:
+        raise ExportError(f"{output.parent}: cannot be written ({error.strerror}); name another --output") from error
+
+
 def replace(new: Path, output: Path, aside: Path) -> None:
     """Put a folder in the place of another by renaming, so that no mixture of both is ever seen.
 

@@ -20,8 +20,8 @@ FEW_CLIPS = 50
 
 def card(results: Results) -> str:
     """Write the card."""
-    sections = [_purpose(results), _training(results), _accuracy(results), _events(results), _failures(results)]
-    sections += [_triggers(results), _operating_points(results), _precision(results), _limitations(results)]
+    sections = [_purpose(results), training(results), _accuracy(results), _events(results), failures(results)]
+    sections += [_triggers(results), operating_points(results), precision(results), _limitations(results)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -38,7 +38,8 @@ sounds in a room over time, by microphone, on a small computer.
 about anybody's health. It must not be relied on for the care of a patient."""
 
 
-def _training(results: Results) -> str:
+def training(results: Results) -> str:
+    """Which recordings, under which licences, and how they were split."""
     rows = [
         f"| {corpus.name} | {corpus.recordings} | {corpus.licence} | {corpus.source} |"
         for corpus in results.manifest.corpora
@@ -120,7 +121,8 @@ def _event_rows(report: Report) -> str:
     return "\n".join(["| measure | value |", "|---|---|", f"| marked events | {counts.reference} |", *rows])
 
 
-def _failures(results: Results) -> str:
+def failures(results: Results) -> str:
+    """Which test recordings are told wrongly."""
     head = (
         "## Failures heard\n\nRecordings of the test split that the detector tells wrongly at the operating points "
         "below: at most ten false alarms (an event where the sound is not) and ten misses (none where it is) for each "
@@ -151,7 +153,8 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(["| " + " | ".join(head) + " |", ruler, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def _operating_points(results: Results) -> str:
+def operating_points(results: Results) -> str:
+    """The points, and the curves that they were chosen on."""
     head = (
         "| label | on | off | minimum, s | merge gap, s | refractory, s | split depth |\n|---|---|---|---|---|---|---|"
     )
@@ -175,7 +178,8 @@ def _curve(choice: Choice) -> str:
     return "\n".join([title, "", f"Chosen on {choice.basis}.", "", head, *rows])
 
 
-def _precision(results: Results) -> str:
+def precision(results: Results) -> str:
+    """How the encoder was quantised, and what rounding costs."""
     int8, error, chosen = results.candidates["int8"], results.output_error, results.selection.chosen
     drops = ", ".join(f"{label.label} {label.drop.value:+.4f}" for label in int8.accuracy)
     ways = [

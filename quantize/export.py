@@ -13,17 +13,18 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
 from align.corpora.recording import Split
 from distill.frontend import OPSET
+from edge.backends.base import Backend
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.bundle import Bundle, Label, write_manifest
+from edge.bundle import Bundle, Label, Manifest, Metric, write_manifest
+from edge.scoring import Report
 from edge.settings import run_program
-from quantize.bundling import draft_manifest, prove, replace, write_float32, write_int8
+from quantize.bundling import beside, draft_manifest, prove, replace, write_float32, write_int8
 from quantize.calibration import RECIPES
 from quantize.card import card
 from quantize.config import ExportSettings
@@ -35,13 +36,15 @@ from quantize.graph import check_parity, check_target
 from quantize.histograms import collect
 from quantize.inputs import Inputs, plan, read_inputs
 from quantize.latency import graphs_ms
-from quantize.parity import OutputError, Track, accuracy, output_error, score_tracks
+from quantize.operating_points import Choice
+from quantize.parity import LabelAccuracy, OutputError, Track, accuracy, output_error, score_tracks
 from quantize.recordings import LabelledClip, load_labelled
-from quantize.results import Calibration, Results, report, table, ways_table
+from quantize.results import Calibration, Results, report, summary, ways_table
 from quantize.results import metrics as metrics_of
 from quantize.selection import Selection, Selector, Windows
 from quantize.sign import sign_bundle
 from quantize.steps import Steps, megabytes
+from quantize.taught import is_taught
 from quantize.tuning import choose, events
 from quantize.windows import CalibrationSet, draw_windows, log_mels, loudest_windows
 
@@ -58,13 +61,13 @@ def export(settings: ExportSettings) -> int:
     Raises:
         UserError: a wrong checkpoint, table, recording, key or output folder, or a disk that cannot take the bundle.
     """
-    inputs = read_inputs(settings)
+    exporter = _opened(settings)
     if settings.dry_run:
-        print(plan(inputs))
+        print(plan(exporter.inputs))
         return 0
-    with _beside(settings.output) as scratch:
+    with beside(settings.output) as scratch:
         try:
-            results = _Exporter(inputs, Path(scratch)).run()
+            results = exporter.run(Path(scratch))
             told = json.dumps(report(results), indent=2, sort_keys=True)
             if settings.report is not None:
                 settings.report.write_text(told + "\n", encoding="utf-8")
@@ -77,48 +80,49 @@ def export(settings: ExportSettings) -> int:
             raise ExportError(
                 f"{place}: cannot be written ({error.strerror}); {settings.output} is as it was"
             ) from error
-    print(told if settings.as_json else _summary(results, settings))
+    print(told if settings.as_json else summary(results, settings.output, signed=settings.key is not None))
     return 0
 
 
-def _summary(results: Results, settings: ExportSettings) -> str:
-    lines = ["", table(results), "", f"bundle: {settings.output}"]
-    trust = "--bundle.trusted_keys KEY.pub" if settings.key else "--bundle.allow_unsigned"
-    if not settings.key:
-        lines.append(f"next: python -m quantize.sign sign {settings.output} --key KEY.pem")
-    check = f"python -m edge verify {trust} {settings.output}"
-    lines.append(f"next, on the board: {check}" if settings.target == "jetson" else f"next: {check}")
-    return "\n".join(lines)
+def _opened(settings: ExportSettings) -> Exporter:
+    """Read and check the inputs.
+
+    Raises:
+        UserError: one of them is wrong.
+    """
+    if is_taught(settings.checkpoint):
+        # Here, because that module builds on this one.
+        from quantize.taught_export import opened
+
+        return opened(settings)
+    return Exporter(read_inputs(settings))
 
 
-def _beside(output: Path) -> TemporaryDirectory[str]:
-    """A scratch folder on the output's disk, so that the bundle is put in place by renaming."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        return TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-")
-    except OSError as error:
-        raise ExportError(f"{output.parent}: cannot be written ({error.strerror}); name another --output") from error
+class Exporter:
+    """The steps of one export; each is a method that leaves what later ones need. Owns the two draft bundles.
 
+    As it stands, for events in time; `quantize.taught_export` replaces what differs for questions about recordings.
+    """
 
-class _Exporter:
-    """The steps of one export; each is a method that leaves what later ones need. Owns the two draft bundles."""
-
-    def __init__(self, inputs: Inputs, scratch: Path) -> None:
-        self._inputs, self._settings, self._checkpoint = inputs, inputs.settings, inputs.checkpoint
-        self._splits, self._scratch = inputs.splits, scratch
-        self._draft = draft_manifest(self._settings.name, self._settings.version, self._checkpoint)
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self._settings, self._checkpoint, self._splits = inputs.settings, inputs.checkpoint, inputs.splits
+        self._draft = self._draft_manifest()
         self._rate = self._draft.front_end.sample_rate_hz
         self._golden = golden_windows(self._draft.window_samples, self._rate)
-        self._bundles = {precision: Bundle(scratch / precision, self._draft) for precision in PRECISIONS}
+        self._scratch = Path()
+        self._bundles: dict[Precision, Bundle] = {}
         self._backends: dict[Precision, OnnxRuntimeBackend] = {}
         self._steps = Steps(STEPS, sys.stderr if self._settings.as_json else sys.stdout)
 
-    def run(self) -> Results:
+    def run(self, scratch: Path) -> Results:
         """Run all steps; the finished and proven bundle is then in `scratch / "bundle"`.
 
         Raises:
             GateError: a check failed.
         """
+        self._scratch = scratch
+        self._bundles = {precision: Bundle(scratch / precision, self._draft) for precision in PRECISIONS}
         # Two threads on one window cost more than they bring, and the sums would depend on the number of cores.
         torch.set_num_threads(1)
         clips = self._read()
@@ -129,15 +133,16 @@ class _Exporter:
         ships = verdict.precision
         with self._steps.step("operating points on the validation split") as found:
             model = self._bundles[ships], self._backends[ships]
-            choices = choose(clips["validation"], *model, scenes=self._settings.scenes)
-            heard = events(choices, clips["test"], tracks[ships], self._draft)
+            choices = self._choose(clips["validation"], *model)
+            heard = self._events(choices, clips["test"], tracks[ships])
             found += [f"{one.label} on {one.point.on:g} ({one.criterion} {one.value:.3f})" for one in choices]
+        frames_per_s = self._rate / self._draft.front_end.hop_samples
         manifest = self._draft.model_copy(
             update={
                 "labels": tuple(Label(name=choice.label, operating_point=choice.point) for choice in choices),
                 "precision": ships,
                 "golden_tolerance": GOLDEN_TOLERANCE[ships],
-                "metrics": metrics_of(candidates[ships].accuracy, heard),
+                "metrics": self._metrics(candidates[ships].accuracy, heard),
             }
         )
         results = Results(
@@ -152,8 +157,8 @@ class _Exporter:
             selection=selection,
             choices=choices,
             events=heard,
-            failures=find_failures(choices, clips["test"], tracks[ships]),
-            left_out=self._inputs.left_out,
+            failures=find_failures(choices, clips["test"], tracks[ships], frames_per_s),
+            left_out=self.inputs.left_out,
             recordings={split: len(rows) for split, rows in self._splits.items()},
         )
         self._finish(results)
@@ -163,9 +168,9 @@ class _Exporter:
         """Decode what is scored; calibration opens its few training recordings itself."""
         with self._steps.step("recordings") as found:
             names: tuple[Split, ...] = ("validation", "test")
-            clips = {split: load_labelled(self._splits[split], self._checkpoint) for split in names}
+            clips = {split: self._load(split) for split in names}
             found += [f"{split} {len(rows)}" for split, rows in self._splits.items()]
-            found += [f"without {label.label}: {label.reason}" for label in self._inputs.left_out]
+            found += [f"without {label.label}: {label.reason}" for label in self.inputs.left_out]
         return clips
 
     def _make_float32(self, test: Sequence[LabelledClip]) -> None:
@@ -224,8 +229,7 @@ class _Exporter:
             candidates = {}
             for name in PRECISIONS:
                 size = self._bundles[name].encoder_path.stat().st_size
-                rounds = self._settings.bootstrap_rounds
-                labels = accuracy(self._checkpoint.labels, test, tracks[name], tracks["float32"], rounds=rounds)
+                labels = self._accuracy(test, tracks[name], tracks["float32"])
                 candidates[name] = Candidate(size, latency_ms.get(name), tuple(labels))
             worst = candidates["int8"].worst
             found += [f"INT8 loses most for {worst.label}, {worst.drop.value:+.4f} (up to {worst.drop.high:+.4f})"]
@@ -239,12 +243,45 @@ class _Exporter:
             ships = results.verdict.precision
             folder = self._bundles[ships].path.rename(self._scratch / "bundle")
             write_golden(folder / "golden.npz", self._golden, self._backends[ships])
-            (folder / "card.md").write_text(card(results), encoding="utf-8")
+            (folder / "card.md").write_text(self._card(results), encoding="utf-8")
             write_manifest(folder, results.manifest)
-            if self._inputs.key is not None:
-                sign_bundle(folder, self._inputs.key)
-            prove(folder, self._inputs.key)
+            if self.inputs.key is not None:
+                sign_bundle(folder, self.inputs.key)
+            prove(folder, self.inputs.key)
             found += [f"{path.name} {megabytes(path)}" for path in sorted(folder.iterdir())]
+
+    def _draft_manifest(self) -> Manifest:
+        """What is known before anything is measured."""
+        return draft_manifest(self._settings.name, self._settings.version, self._checkpoint)
+
+    def _load(self, split: Split) -> list[LabelledClip]:
+        """Decode a split and say what is known of each recording."""
+        return load_labelled(self._splits[split], self._checkpoint)
+
+    def _accuracy(
+        self, test: Sequence[LabelledClip], tracks: Sequence[Track], reference: Sequence[Track]
+    ) -> list[LabelAccuracy]:
+        """What a candidate's tracks are worth, beside those of float32."""
+        rounds = self._settings.bootstrap_rounds
+        return accuracy(self._checkpoint.labels, test, tracks, reference, rounds=rounds)
+
+    def _choose(self, validation: Sequence[LabelledClip], bundle: Bundle, backend: Backend) -> list[Choice]:
+        """An operating point for each label."""
+        return choose(validation, bundle, backend, scenes=self._settings.scenes)
+
+    def _events(
+        self, choices: Sequence[Choice], test: Sequence[LabelledClip], tracks: Sequence[Track]
+    ) -> dict[str, Report]:
+        """Events at those points against marked ones."""
+        return events(choices, test, tracks, self._draft)
+
+    def _metrics(self, measured: Sequence[LabelAccuracy], heard: Mapping[str, Report]) -> tuple[Metric, ...]:
+        """Figures for the manifest."""
+        return metrics_of(measured, heard)
+
+    def _card(self, results: Results) -> str:
+        """The model card."""
+        return card(results)
 
 
 def main() -> int:

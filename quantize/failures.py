@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from align.statistics import clip_scores
-from distill.data import FRAME_RATE_HZ
 from edge.events import segment
 from quantize.operating_points import Choice
 from quantize.parity import Track
@@ -31,7 +30,7 @@ class Failure:
     recording: str
     """Corpus and file."""
     score: float
-    """Of the clip, as AUROC uses it."""
+    """Mean over the highest-scored second."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +55,22 @@ class Failures:
     """Kinds of sound that are no label and set off none."""
 
 
-def find_failures(choices: Sequence[Choice], clips: Sequence[LabelledClip], tracks: Sequence[Track]) -> Failures:
+def find_failures(
+    choices: Sequence[Choice], clips: Sequence[LabelledClip], tracks: Sequence[Track], frames_per_s: float
+) -> Failures:
     """Look for them at the chosen operating points.
 
     Args:
         choices: in the order of the tracks' columns.
         clips: of the test split.
         tracks: of what ships, in the order of the clips.
+        frames_per_s: frames of a track a second.
     """
     alarms = [
-        [bool(segment(track[:, column], choice.point, 1.0 / FRAME_RATE_HZ)) for column, choice in enumerate(choices)]
+        [bool(segment(track[:, column], choice.point, 1.0 / frames_per_s)) for column, choice in enumerate(choices)]
         for track in tracks
     ]
-    scores = [clip_scores(track, FRAME_RATE_HZ) for track in tracks]
+    scores = [clip_scores(track, frames_per_s) for track in tracks]
     worst: list[Failure] = []
     for column, choice in enumerate(choices):
         for kind, holds in (("false alarm", False), ("miss", True)):

@@ -30,19 +30,30 @@ class Inputs:
 
 
 def read_inputs(settings: ExportSettings) -> Inputs:
-    """Read everything that can be wrong before hours are spent on it.
+    """Read checkpoint and table of a student of `distill.train`.
 
     Raises:
         UserError: a wrong checkpoint, table, key or output folder, or no label that can ship.
     """
-    refuse_foreign(settings.output)
-    if settings.report is not None and not settings.report.parent.is_dir():
-        raise ExportError(f"{settings.report}: there is no folder {settings.report.parent}; make it first")
-    key = read_key(settings.key) if settings.key else None
+    key = check_places(settings)
+    if settings.labels:
+        raise ExportError(f"labels: only a student of distill.teach can leave some out, not {settings.checkpoint}")
     checkpoint = load_checkpoint(settings.checkpoint)
     splits = read_splits(settings.recordings, checkpoint)
     left_out = scarce(checkpoint.labels, splits)
     return Inputs(settings, without(checkpoint, left_out), left_out, splits, key)
+
+
+def check_places(settings: ExportSettings) -> Ed25519PrivateKey | None:
+    """Check where the export will write, and read the key that will sign, if any.
+
+    Raises:
+        UserError: the output or the report has no place, or the key is none.
+    """
+    refuse_foreign(settings.output)
+    if settings.report is not None and not settings.report.parent.is_dir():
+        raise ExportError(f"{settings.report}: there is no folder {settings.report.parent}; make it first")
+    return read_key(settings.key) if settings.key else None
 
 
 def plan(inputs: Inputs) -> str:

@@ -10,6 +10,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from edge.bundle import Manifest, Metric
@@ -64,18 +65,18 @@ def metrics(accuracy: Sequence[LabelAccuracy], events: Mapping[str, Report]) -> 
     for label in accuracy:
         detail = f"test split, highest-scored second of a clip, {label.positives} clips with, {label.negatives} without"
         value, drop = label.auroc, label.drop
-        found.append(_metric(f"auroc_{label.label}", value.value, value.low, value.high, detail=detail))
+        found.append(metric(f"auroc_{label.label}", value.value, value.low, value.high, detail=detail))
         detail = "AUROC of float32 less this bundle's, paired"
-        found.append(_metric(f"auroc_drop_{label.label}", drop.value, drop.low, drop.high, detail=detail))
+        found.append(metric(f"auroc_drop_{label.label}", drop.value, drop.low, drop.high, detail=detail))
     for name, report in events.items():
         detail = f"test split, {report.counts.reference} marked events, onsets one to one within {report.tolerance_s} s"
         for measure, interval in report.intervals.items():
             value_now = report.counts.measure(measure)
-            found.append(_metric(f"event_{measure}_{name}", value_now, interval.low, interval.high, detail=detail))
+            found.append(metric(f"event_{measure}_{name}", value_now, interval.low, interval.high, detail=detail))
         rate, bounds = report.fp_per_hour, report.fp_per_hour_interval
         if rate is not None and bounds is not None:
             detail = f"test split, {report.hours:.2f} h of clips"
-            found.append(_metric(f"false_positives_{name}", rate, bounds.low, bounds.high, unit="1/h", detail=detail))
+            found.append(metric(f"false_positives_{name}", rate, bounds.low, bounds.high, unit="1/h", detail=detail))
     return tuple(found)
 
 
@@ -105,6 +106,16 @@ def report(results: Results) -> dict[str, Any]:
         },
         "versions": {name: version(name) for name in ("onnx", "onnxruntime", "torch", "numpy")},
     }
+
+
+def summary(results: Results, output: Path, *, signed: bool) -> str:
+    """The table, where the bundle is, and what to do next."""
+    lines = ["", table(results), "", f"bundle: {output}"]
+    if not signed:
+        lines.append(f"next: python -m quantize.sign sign {output} --key KEY.pem")
+    trust = "--bundle.trusted_keys KEY.pub" if signed else "--bundle.allow_unsigned"
+    where = "next, on the board: " if results.target == "jetson" else "next: "
+    return "\n".join([*lines, f"{where}python -m edge verify {trust} {output}"])
 
 
 def table(results: Results) -> str:
@@ -159,5 +170,6 @@ def _milliseconds(latency_ms: float | None, more_ms: float = 0.0) -> str:
     return "on the board" if latency_ms is None else f"{latency_ms + more_ms:.2f}"
 
 
-def _metric(name: str, value: float, low: float, high: float, *, unit: str = "", detail: str = "") -> Metric:
+def metric(name: str, value: float, low: float, high: float, *, unit: str = "", detail: str = "") -> Metric:
+    """A figure for the manifest, in six digits."""
     return Metric(name=name, value=round(value, 6), low=round(low, 6), high=round(high, 6), unit=unit, detail=detail)

@@ -91,6 +91,11 @@ class Windows:
         self._known = [np.array([clip.holds[column] is not None for clip in clips]) for column in range(len(labels))]
         self._truth = [np.array([bool(clip.holds[column]) for clip in clips]) for column in range(len(labels))]
         self._embedding, scores = self._run(float32)
+        self._asked = [
+            column
+            for column, (known, truth) in enumerate(zip(self._known, self._truth, strict=True))
+            if truth[known].any() and not truth[known].all()
+        ]
         self._auroc = self._aurocs(scores)
 
     def judge(self, encoder: Path, way: Way) -> Way:
@@ -103,7 +108,7 @@ class Windows:
             sqnr_db=sqnr_db(self._embedding, embedding),
             cosine=float(cosines(self._embedding, embedding).mean()),
             drop=drops[worst],
-            label=self._labels[worst],
+            label=self._labels[self._asked[worst]],
         )
 
     def sqnr_db(self, encoder: Path) -> float:
@@ -128,8 +133,8 @@ class Windows:
 
     def _aurocs(self, scores: NDArray[np.float64]) -> list[float]:
         return [
-            auroc(truth[known], scores[known, column])
-            for column, (known, truth) in enumerate(zip(self._known, self._truth, strict=True))
+            auroc(self._truth[column][self._known[column]], scores[self._known[column], column])
+            for column in self._asked
         ]
 
 

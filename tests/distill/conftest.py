@@ -1,4 +1,4 @@
-"""A tiny corpus of synthesised sounds, in the form of a corpus table."""
+"""A tiny corpus of synthesised sounds, in the form of a corpus table, and an encoder aligned to such hearts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
+from tests import teaching
+from tests.aligning import Aligned, corpus_of, settings_of
 
 RATE = 16000
 
@@ -42,3 +45,25 @@ def tiny_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = folder / "recordings.csv"
     table.write_text("\n".join(lines) + "\n")
     return table
+
+
+HEARTS = 40
+
+
+@pytest.fixture(scope="session")
+def hearts(tmp_path_factory: pytest.TempPathFactory) -> Aligned:
+    """An encoder aligned to the reports of synthesised hearts, two epochs; tests leave it as it is."""
+    from align.train import train
+
+    place = corpus_of(tmp_path_factory.mktemp("hearts"), HEARTS)
+    train(settings_of(place, epochs=2, validation_share=0.25))
+    return place
+
+
+@pytest.fixture(scope="session")
+def taught(hearts: Aligned, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished teaching with a label made of text; tests leave it as it is."""
+    from distill.course import teach
+
+    output = tmp_path_factory.mktemp("taught") / "run"
+    return teach(teaching.settings(hearts, output, text_labels=[teaching.TEXT_LABEL])).parent

@@ -23,6 +23,7 @@ from edge.bundle import (
     OperatingPoint,
     check_golden,
     default_bundle,
+    find_bundle,
     load_bundle,
     write_manifest,
 )
@@ -87,6 +88,25 @@ def test_load_inside_the_package_needs_no_signature(tiny_bundle_copy, monkeypatc
     assert load_bundle(default_bundle()).manifest.version == "1.2.3"
 
 
+def test_bundle_that_ships_is_found_by_its_name(tiny_bundle_copy, monkeypatch):
+    monkeypatch.setattr(bundle_module, "SHIPPED", tiny_bundle_copy.parent)
+    assert find_bundle("tiny") == find_bundle("") == tiny_bundle_copy
+
+
+def test_room_is_the_default_whatever_else_ships(tiny_bundle_path, tmp_path, monkeypatch):
+    for name in ("auscultation", "room", "zoo"):
+        shutil.copytree(tiny_bundle_path, tmp_path / name)
+    monkeypatch.setattr(bundle_module, "SHIPPED", tmp_path)
+    assert default_bundle() == tmp_path / "room"
+
+
+def test_folder_of_ones_own_comes_before_a_bundle_of_that_name(tiny_bundle_copy, tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle_module, "SHIPPED", tiny_bundle_copy.parent)
+    (tmp_path / "elsewhere" / "tiny").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert find_bundle("tiny") == Path("tiny")
+
+
 def test_default_without_any_bundle_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(bundle_module, "SHIPPED", tmp_path)
     with pytest.raises(BundleError, match=r"bundle\.path"):
@@ -131,7 +151,7 @@ def test_load_with_truncated_file_names_it(tiny_bundle_copy):
 
 
 def test_load_of_something_else_says_what_is_there(tmp_path):
-    assert "no such folder" in _refusal(tmp_path / "absent")
+    assert "no such folder; room" in _refusal(tmp_path / "absent")
     archive = tmp_path / "bundle.tar"
     archive.write_bytes(b"x")
     assert "unpack" in _refusal(archive)

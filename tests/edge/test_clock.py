@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.clock import Anchor, parse_rfc3339, rfc3339
+from edge import clock
+from edge.clock import Anchor, Reading, StepWatch, parse_rfc3339, rfc3339
 from edge.errors import ConfigError
 
 START = datetime(2026, 11, 23, 22, 38, 22, 123000, tzinfo=timezone.utc)
@@ -46,3 +47,33 @@ def test_parse_reads_any_zone(text: str) -> None:
 def test_parse_refuses_what_is_no_instant(text: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         parse_rfc3339(text)
+
+
+def reading(monotonic_s: float, offset_s: float = 0.0, synchronised: bool = True) -> Reading:
+    return Reading(START + timedelta(seconds=monotonic_s + offset_s), monotonic_s, synchronised)
+
+
+def test_reading_gives_utc_of_times_before_and_after_it() -> None:
+    assert reading(100.0).at(100.0) == reading(100.0).utc
+    assert reading(100.0).at(40.5) == START + timedelta(seconds=40.5)
+    # Boot without a real-time clock: what was heard before the clock was set gets its true time afterwards.
+    assert reading(100.0, offset_s=1e9).at(40.5) == START + timedelta(seconds=40.5 + 1e9)
+
+
+def test_real_clocks_agree_with_each_other() -> None:
+    now = clock.read()
+    assert abs((now.utc - clock.utc_now()).total_seconds()) < 60
+    assert StepWatch(now).step_s(now) == 0.0
+
+
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0, 1e9, 0.6, -0.6])
+def test_clock_that_is_set_is_noticed_once(step_s: float) -> None:
+    watch = StepWatch(reading(10.0))
+    assert watch.step_s(reading(11.0)) == 0.0
+    assert watch.step_s(reading(12.0, step_s)) == pytest.approx(step_s)
+    assert watch.step_s(reading(13.0, step_s)) == 0.0
+
+
+def test_clock_that_is_slewed_is_no_step() -> None:
+    watch = StepWatch(reading(0.0))
+    assert all(watch.step_s(reading(float(second), 5e-4 * second)) == 0.0 for second in range(1, 2_000))

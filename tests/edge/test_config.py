@@ -85,7 +85,7 @@ def test_deployed_file_holds_every_setting_at_its_default(tmp_path: Path) -> Non
         ("[thresholds]\ncough = nan", "thresholds.cough = nan: must be from 0.01 to 1.0"),
         ("[mqtt]\nport = 70000", "mqtt.port = 70000: must be a whole number from 1 to 65535"),
         ("[windows]\nhop_s = 0", "windows.hop_s = 0: must be from 0.01 to 60.0"),
-        ('[source]\nkind = "ear"', "source.kind = 'ear': must be one of file, stdin"),
+        ('[source]\nkind = "ear"', "source.kind = 'ear': must be one of microphone, file, folder, url, stdin"),
         ('[device]\nname = "bed/12"', "device.name = 'bed/12': must be at most 64 letters, digits, dots, dashes"),
         ("mqtt = 1", "mqtt = 1: must be a table, [mqtt], with its settings below it"),
         ("[mqtt", "not a TOML file"),
@@ -185,7 +185,7 @@ def test_file_behind_a_folder_that_one_may_not_enter_is_one_line(
 
 
 def test_several_sources_survive_a_round_trip(tmp_path: Path) -> None:
-    text = '[[sources]]\nname = "bed-12"\npath = "a.wav"\n[[sources]]\nname = "bed-13"\nkind = "stdin"'
+    text = '[[sources]]\nname = "bed-12"\nkind = "file"\npath = "a.wav"\n[[sources]]\nname = "bed-13"\nkind = "stdin"'
     settings = read("--config", write(tmp_path, text))
     assert [(source.name, source.kind, source.path) for source in settings.sources] == [
         ("bed-12", "file", "a.wav"),
@@ -204,7 +204,7 @@ def test_several_sources_survive_a_round_trip(tmp_path: Path) -> None:
             "unknown key sources.1.paht; did you mean path?",
         ),
         ('[[sources]]\npath = "a"', "sources.0.name is not set; give each [[sources]] its name"),
-        ('[[sources]]\nname = "a"\nkind = "tape"', "sources.0.kind = 'tape': must be one of file, "),
+        ('[[sources]]\nname = "a"\nkind = "tape"', "sources.0.kind = 'tape': must be one of microphone, file, "),
         ('[[sources]]\nname = "a/b"', "sources.0.name = 'a/b': must be at most 64 letters"),
         ('[[sources]]\nname = "a"\nchannels = 0', "sources.0.channels = 0: must be a whole number from 1 to 64"),
         ('[[sources]]\nname="a"\nkind="stdin"\n[[sources]]\nname="b"\nkind="stdin"', "one at most is standard input"),

@@ -163,10 +163,12 @@ def test_several_sources_of_which_one_is_missing(
     soundfile.write(tmp_path / "a.wav", sounds(16_000, 4.0, coughs=[1.0]), 16_000)
     soundfile.write(tmp_path / "b.wav", sounds(48_000, 4.0, breaths=[1.0]), 48_000)
     beds = {"bed-a": tmp_path / "a.wav", "bed-b": tmp_path / "b.wav", "bed-c": tmp_path / "missing.wav"}
-    tables = [f'[[sources]]\nname = "{name}"\npath = "{path}"\npace = "fast"\n' for name, path in beds.items()]
+    tables = [
+        f'[[sources]]\nname = "{name}"\nkind = "file"\npath = "{path}"\npace = "fast"\n' for name, path in beds.items()
+    ]
     tables.append('[[sources]]\nname = "bed-d"\nkind = "stdin"\n')
     (tmp_path / "edge.toml").write_text("".join(tables))
-    arguments = ("--source.kind", "file", "--config", str(tmp_path / "edge.toml"))
+    arguments = ("--source.kind", "microphone", "--config", str(tmp_path / "edge.toml"))  # the default
     with Subscriber(broker.port) as subscriber, Daemon(tiny_bundle_path, tmp_path, broker.port, *arguments) as daemon:
         daemon.hear(sounds(16_000, 4.0, coughs=[1.0]))
         eventually(lambda: len(subscriber.event_ids()) >= 2, "events")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from edge.mqtt import Publisher
 from edge.outbox import Outbox
 from edge.sections import MqttSettings
 from tests.brokers import Subscriber, amqtt, eventually, mosquitto
+from tests.certificates import make_certificates
 from tests.publishing import BASE, publish, put, status
 
 
@@ -173,53 +173,3 @@ def test_broker_with_a_foreign_certificate_gets_nothing(
 def test_settings_that_cannot_work_are_named(outbox: Outbox, settings: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         Publisher(MqttSettings(**settings), BASE, outbox, status)
-
-
-def make_certificates(folder: Path) -> None:
-    """An authority, and under it a certificate each for the broker at 127.0.0.1 and for the device."""
-    import datetime
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    now = datetime.datetime.now(datetime.timezone.utc)
-    authority_key = ec.generate_private_key(ec.SECP256R1())
-    authority_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
-    for name in ("ca", "broker", "device"):
-        key = authority_key if name == "ca" else ec.generate_private_key(ec.SECP256R1())
-        subject = authority_name if name == "ca" else x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        certificate = (
-            x509.CertificateBuilder(authority_name, subject, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca=name == "ca", path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
-            )
-        )
-        if name == "ca":
-            usage = x509.KeyUsage(
-                digital_signature=True,
-                key_cert_sign=True,
-                crl_sign=True,
-                content_commitment=False,
-                key_encipherment=False,
-                data_encipherment=False,
-                key_agreement=False,
-                encipher_only=False,
-                decipher_only=False,
-            )
-            certificate = certificate.add_extension(usage, critical=True)
-        signed = certificate.sign(authority_key, hashes.SHA256())
-        (folder / f"{name}.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-        (folder / f"{name}.key").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-    assert ssl.create_default_context(cafile=folder / "ca.pem")

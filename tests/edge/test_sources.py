@@ -17,6 +17,7 @@ import soundfile
 from structlog.testing import capture_logs
 
 from edge.errors import AudioError, ConfigError
+from edge.sections import SourceSettings
 from edge.sources import open_source
 from edge.sources.file import FileSource
 from edge.sources.stdin import StdinSource
@@ -226,8 +227,7 @@ def test_stdin_closed_ends_a_reader_that_waits_for_a_silent_pipe():
 
 
 def settings(**changes):
-    values = {"kind": "file", "path": "", "pace": "fast", "sample_rate_hz": 8_000, "channels": 2}
-    return SimpleNamespace(**(values | changes))
+    return SourceSettings(**({"kind": "file", "pace": "fast", "sample_rate_hz": 8_000, "channels": 2} | changes))
 
 
 def test_open_source_opens_what_the_settings_name(tmp_path, monkeypatch):
@@ -238,6 +238,22 @@ def test_open_source_opens_what_the_settings_name(tmp_path, monkeypatch):
     assert (source.name, source.sample_rate_hz, drain(source).shape) == ("stdin", 8_000, (2, 2))
 
 
-def test_open_source_without_a_path_says_which_key():
-    with pytest.raises(ConfigError, match=r"source\.path"):
-        open_source(settings())
+@pytest.mark.parametrize("kind", ["file", "folder", "url"])
+def test_open_source_without_a_path_says_which_key(kind):
+    with pytest.raises(ConfigError, match=rf"source\.path is empty: it names the {kind} to hear"):
+        open_source(settings(kind=kind))
+
+
+def test_open_source_of_a_microphone_with_a_path_asks_which_is_meant():
+    with pytest.raises(ConfigError, match=r"set source\.kind"):
+        open_source(settings(kind="microphone", path="ward.wav"))
+
+
+def test_open_source_hears_one_channel_of_a_file(tmp_path):
+    samples = noise(1_000, 3)
+    path = str(write(tmp_path / "a.wav", samples))
+    source = open_source(settings(path=path, channel=2))
+    assert (source.name, source.sample_rate_hz, source.channels) == ("file:a.wav", 16_000, 1)
+    assert np.array_equal(drain(source), samples[:, 1:2])
+    with pytest.raises(ConfigError, match=r"file:a\.wav has 3 channels, and source\.channel is 4"):
+        open_source(settings(path=path, channel=4))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.track import RAMP_FRACTION, WEIGHT_FLOOR, ScoreTrack
+from edge.track import LOOKAHEAD_FRACTION, RAMP_FRACTION, WEIGHT_FLOOR, ScoreTrack
 from edge.windows import Window
 
 # Ten frames of 4 samples a window, steps of two frames, hops of three.
@@ -33,7 +33,8 @@ def slow(all_scores, frames, hop):
         total = weight_sum = 0.0
         for k, scores in enumerate(all_scores):
             inside = frame - k * hop
-            if 0 <= inside < 10:
+            final = k > 0 and inside + hop < 10 - LOOKAHEAD_FRACTION * 10
+            if 0 <= inside < 10 and not final:
                 centre = inside + 0.5
                 weight = max(WEIGHT_FLOOR, min(1.0, min(centre, 10 - centre) / (RAMP_FRACTION * 10)))
                 total += weight * float(scores[min(inside // 2, len(scores) - 1), 0])
@@ -44,7 +45,7 @@ def slow(all_scores, frames, hop):
 
 @settings(max_examples=50)
 @given(count=st.integers(1, 6), tail=st.integers(0, 12), seed=st.integers(0, 99), steps=st.sampled_from([4, 5]))
-def test_track_is_the_weighted_mean_over_the_windows_that_cover_a_frame(count, tail, seed, steps):
+def test_track_is_the_weighted_mean_over_the_windows_that_cover_a_frame_until_it_is_final(count, tail, seed, steps):
     random = np.random.default_rng(seed)
     all_scores = [random.random((steps, 1)).astype(np.float32) for _ in range(count + (tail > 0))]
     windows = [(window(12 * k), all_scores[k]) for k in range(count)]
@@ -73,10 +74,17 @@ def test_track_without_windows_is_empty():
     assert ScoreTrack(**SIZES, labels=2).flush(0).scores.shape == (0, 2)
 
 
-def test_track_hands_out_a_frame_once_no_later_window_can_cover_it():
+def test_track_hands_out_a_frame_once_a_window_ends_the_lookahead_after_it():
     track = ScoreTrack(**SIZES, labels=1)
-    assert len(track.add(window(0), np.ones((5, 1), np.float32)).scores) == 3
-    assert track.add(window(12), np.ones((5, 1), np.float32)).start_frame == 3
+    assert len(track.add(window(0), np.ones((5, 1), np.float32)).scores) == 7
+    second = track.add(window(12), np.ones((5, 1), np.float32))
+    assert (second.start_frame, len(second.scores)) == (7, 3)
+
+
+def test_track_of_windows_that_do_not_overlap_hands_out_all_that_no_later_window_covers():
+    track = ScoreTrack(**SIZES | {"hop_samples": 40}, labels=1)
+    assert len(track.add(window(0), np.ones((5, 1), np.float32)).scores) == 10
+    assert track.add(window(40), np.ones((5, 1), np.float32)).start_frame == 10
 
 
 def test_track_far_into_a_stream_keeps_exact_positions():

@@ -1,0 +1,197 @@
+"""A whole course of teaching: recordings and teacher opened, views taught, the student trained, its heads fitted.
+
+`distill.teach` is its program; the parts are in `lessons`, `teaching` and `finishing`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger
+from torch.utils.data import DataLoader, TensorDataset
+
+from align.checkpointing import WholeCheckpointIO
+from align.clips import Clips, open_clips
+from align.corpora import CorpusError, hold_out
+from align.corpora.splits import refuse_leaks
+from align.files import write_whole
+from align.hardware import has_bfloat16
+from align.probe import need_people
+from align.runs import claim, join_logs, moving_average
+from align.tasks import examples
+from distill.checkpoint import NAME, save_student
+from distill.figures import plot_learning_curves
+from distill.finishing import Pupils, finish, of_recordings, open_texts
+from distill.heads import fit_head
+from distill.lessons import Views, learn
+from distill.student import StudentShape
+from distill.teach_config import TeachSettings
+from distill.teacher import open_teacher
+from distill.teaching import LessonPlan, TeachingTask, judge
+from distill.windows import EpochSampler
+from edge.settings import to_toml
+
+MAY_CHANGE = ("workers", "output")
+"""Settings that may change between the stop and the resumption of a training."""
+
+AVERAGED_SHARE = 0.05
+"""The kept weights are a moving average over about this share of the training's steps."""
+
+
+def teach(settings: TeachSettings) -> Path:
+    """Teach, or resume, and return the path of the finished student.
+
+    Raises:
+        UserError: teacher, recordings or settings are missing or wrong, or the output holds another training.
+    """
+    output, last = settings.output, settings.output / "last.ckpt"
+    claim(output, to_toml(settings), MAY_CHANGE)
+    if (output / NAME).is_file() and epochs_done(last) >= settings.epochs:
+        return output / NAME
+    teacher = open_teacher(settings.teacher)
+    texts = open_texts(settings, teacher)
+    clips = open_splits(settings)
+    rate, length = settings.front_end.sample_rate_hz, round(settings.window_s * settings.front_end.sample_rate_hz)
+    once = settings.views.model_copy(update={"count": 1})
+    train = Views(clips["train"], settings.views, length=length, sample_rate_hz=rate, seed=settings.seed)
+    held_out = Views(clips["validation"], once, length=length, sample_rate_hz=rate, seed=settings.seed)
+    taught = Pupils(
+        train,
+        held_out,
+        learn(train, teacher, workers=settings.workers),
+        learn(held_out, teacher, workers=settings.workers),
+    )
+    # Right before the weights are made, so that they depend on the seed alone.
+    lightning.seed_everything(settings.seed, workers=True, verbose=False)
+    task = make_task(settings, taught)
+    fit(task, taught, settings)
+    student, figures = finish(task, taught, settings, teacher, texts)
+    plot_learning_curves(join_logs(output, by="epoch"), output / "learning_curves.png")
+    write_whole(output / "metrics.json", json.dumps(figures, indent=2) + "\n")
+    # Last, so that a stop before it does this part again.
+    save_student(output / NAME, student)
+    return output / NAME
+
+
+def open_splits(settings: TeachSettings) -> dict[str, Clips]:
+    """Training and validation recordings; validation people are held out of the training ones where nobody is yet.
+
+    Raises:
+        CorpusError: the table is wrong, a split is empty, or of too few people is the answer to a task known.
+    """
+    clips = open_clips(settings.recordings, settings.front_end.sample_rate_hz, settings.corpora)
+    refuse_leaks(str(settings.recordings), clips.rows)
+    rows = clips.rows
+    if not any(row.split == "validation" for row in rows):
+        rows = hold_out(rows, settings.validation_share, settings.seed)
+    splits = {
+        name: clips.keep([index for index, row in enumerate(rows) if row.split == name])
+        for name in ("train", "validation")
+    }
+    for name, part in splits.items():
+        if not len(part):
+            raise CorpusError(f"{settings.recordings}: no recordings to use as {name}; more people are needed")
+    if len(splits["train"]) < settings.batch_size:
+        raise CorpusError(
+            f"{settings.recordings}: {len(splits['train'])} training recordings do not fill a batch of "
+            f"{settings.batch_size}; lower --batch_size or give more"
+        )
+    for question in settings.tasks:
+        for part in splits.values():
+            asked = examples(question, part.rows, np.zeros((len(part), 1), dtype=np.float32))
+            if part is splits["train"]:
+                need_people(asked)
+    return splits
+
+
+def make_task(settings: TeachSettings, taught: Pupils) -> TeachingTask:
+    """The training, with the teacher's heads in it."""
+    tasks, size = settings.tasks, taught.lessons.teacher_size
+    shape = StudentShape(
+        mel_bands=settings.front_end.mel_bands,
+        labels=len(tasks),
+        width=settings.width,
+        context_blocks=settings.context_blocks,
+        embedding_size=settings.embedding_size,
+        depth=settings.depth,
+        form=settings.form,
+        clip_labels=len(tasks),
+    )
+    task = TeachingTask(
+        shape=asdict(shape),
+        front_end=settings.front_end.model_dump(),
+        teacher_size=size,
+        objective=settings.objective.model_dump(),
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        quantise_from=settings.epochs - settings.quantise_epochs,
+    )
+    mean = taught.lessons.mean()
+    heads = [fit_head(of_recordings(question, taught.train.clips.rows, mean)) for question in tasks]
+    weights = np.array([head.weight for head in heads]).reshape(len(heads), size)
+    biases = np.array([head.bias for head in heads])
+    task.attach(taught.lessons, torch.from_numpy(weights).float(), torch.from_numpy(biases).float())
+    held_out, answers = taught.held_out.clips, torch.from_numpy(taught.held_out_lessons[0].astype(np.float32))
+    task.judge = lambda: judge(task, held_out, answers, tasks, taught.train.length)
+    return task
+
+
+def fit(task: TeachingTask, taught: Pupils, settings: TeachSettings) -> None:
+    """Train, or go on, to the last epoch; the task then has the averaged weights."""
+    output, last = settings.output, settings.output / "last.ckpt"
+    answers = [[question.answer(row) for question in settings.tasks] for row in taught.train.clips.rows]
+    plan = LessonPlan(
+        taught.train,
+        taught.lessons,
+        torch.tensor(answers, dtype=torch.float32).reshape(len(answers), len(settings.tasks)),
+        settings.batch_size,
+        settings.seed,
+    )
+    done = epochs_done(last)
+    if done >= settings.epochs:
+        task.load_state_dict(torch.load(last, map_location="cpu", weights_only=True)["state_dict"])
+        return
+    steps = settings.epochs * (plan.per_epoch // settings.batch_size)
+    longest = 1.0 - 1.0 / max(1.0, AVERAGED_SHARE * steps)
+    trainer = lightning.Trainer(
+        max_epochs=settings.epochs,
+        accelerator="auto",
+        precision="bf16-mixed" if has_bfloat16() else "32-true",
+        callbacks=[
+            ModelCheckpoint(output, "last", enable_version_counter=False),
+            WeightAveraging(use_buffers=True, avg_fn=moving_average(longest)),
+            TQDMProgressBar(refresh_rate=5),
+        ],
+        plugins=[WholeCheckpointIO()],
+        logger=CSVLogger(output, name="log"),
+        gradient_clip_val=1.0,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        enable_model_summary=False,
+        default_root_dir=output,
+    )
+    loader = DataLoader(
+        plan,
+        batch_size=settings.batch_size,
+        sampler=EpochSampler(plan.per_epoch, done),
+        num_workers=settings.workers,
+        persistent_workers=settings.workers > 0,
+    )
+    trainer.fit(
+        task,
+        loader,
+        DataLoader(TensorDataset(torch.zeros(1)), batch_size=1),
+        ckpt_path=last if last.is_file() else None,
+        weights_only=True,
+    )
+
+
+def epochs_done(checkpoint: Path) -> int:
+    """How many epochs a checkpoint has behind it; 0 where there is none."""
+    return int(torch.load(checkpoint, weights_only=True)["epoch"]) + 1 if checkpoint.is_file() else 0

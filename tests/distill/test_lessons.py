@@ -1,0 +1,128 @@
+"""The teacher is asked once: its answers are kept, found again, and never taken for another's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from align.clips import Clips
+from align.corpora import Recording
+from distill.lessons import Lessons, Views, learn
+from distill.teach_config import TeacherSettings, ViewSettings
+from distill.teacher import Teacher, open_teacher
+from edge.errors import UserError
+
+RATE = 4000
+VIEWS = 3
+
+
+def make_views(cache: Path, count: int = VIEWS, recordings: int = 5, seed: int = 0) -> Views:
+    rng = np.random.default_rng(0)
+    rows = [Recording(Path(f"{n}.wav"), "noise", f"p{n}", "train", "heart", "") for n in range(recordings)]
+    samples = [rng.integers(-9000, 9000, 2 * RATE).astype(np.int16) for _ in rows]
+    clips = Clips(rows, [row.path.name for row in rows], samples, [])
+    settings = ViewSettings.model_validate({"count": count, "cache": cache})
+    return Views(clips, settings, length=RATE, sample_rate_hz=RATE, seed=seed)
+
+
+class Counting(Teacher):
+    """A real teacher that counts what it is asked."""
+
+    asked = 0
+
+    def embed(self, views, sample_rate_hz):  # type: ignore[no-untyped-def]
+        Counting.asked += len(views)
+        return super().embed(views, sample_rate_hz)
+
+
+@pytest.fixture
+def teacher(monkeypatch: pytest.MonkeyPatch) -> Teacher:
+    return plain_teacher(0)
+
+
+def plain_teacher(seed: int) -> Teacher:
+    torch.manual_seed(seed)
+    Counting.asked = 0
+    opened = open_teacher(
+        TeacherSettings.model_validate({"encoder": "scratch-conv", "sample_rate_hz": 2000, "clip_s": 0.5})
+    )
+    return Counting(opened.name, opened.encoder, opened.sha256, None)
+
+
+def test_a_second_run_never_runs_the_teacher(tmp_path: Path, teacher: Teacher) -> None:
+    first = learn(make_views(tmp_path), teacher)
+    assert Counting.asked == VIEWS * 5
+    again = learn(make_views(tmp_path), teacher)
+    assert Counting.asked == VIEWS * 5
+    assert all(np.array_equal(first[view], again[view]) for view in range(VIEWS))
+
+
+def test_answers_are_mapped_and_those_of_the_very_view(tmp_path: Path, teacher: Teacher) -> None:
+    views = make_views(tmp_path)
+    lessons = learn(views, teacher)
+    assert isinstance(lessons[1], np.memmap)
+    assert lessons[1].dtype == np.float16
+    asked = teacher.embed([views.view(2, 1)], RATE)[0]
+    assert np.allclose(lessons[1][2], asked, atol=2e-3 * float(np.abs(asked).max()))
+
+
+def test_a_stopped_run_goes_on_with_what_is_missing(tmp_path: Path, teacher: Teacher) -> None:
+    whole = learn(make_views(tmp_path), teacher)
+    expected = np.array(whole[2])
+    next(tmp_path.glob("*/view-00002.npy")).unlink()
+    Counting.asked = 0
+    assert np.array_equal(learn(make_views(tmp_path), teacher)[2], expected)
+    assert Counting.asked == 5
+
+
+def test_more_views_add_to_those_that_are_there(tmp_path: Path, teacher: Teacher) -> None:
+    learn(make_views(tmp_path), teacher)
+    Counting.asked = 0
+    assert learn(make_views(tmp_path, count=VIEWS + 1), teacher).views == VIEWS + 1
+    assert Counting.asked == 5
+
+
+@pytest.mark.parametrize("change", ["teacher", "seed", "recordings"])
+def test_answers_to_another_question_are_not_taken(tmp_path: Path, teacher: Teacher, change: str) -> None:
+    learn(make_views(tmp_path), teacher)
+    asked_of = plain_teacher(1) if change == "teacher" else teacher
+    Counting.asked = 0
+    views = make_views(tmp_path, seed=int(change == "seed"), recordings=5 + (change == "recordings"))
+    learn(views, asked_of)
+    assert Counting.asked == len(views)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path, teacher: Teacher) -> None:
+    learn(make_views(tmp_path), teacher)
+    file = next(tmp_path.glob("*/view-00001.npy"))
+    file.write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"view-00001.npy: damaged; delete it"):
+        learn(make_views(tmp_path), teacher)
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, teacher: Teacher) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"another --views\.cache"):
+        learn(make_views(tmp_path / "file"), teacher)
+
+
+def test_mean_and_spread_are_over_all_views(tmp_path: Path, teacher: Teacher) -> None:
+    lessons: Lessons = learn(make_views(tmp_path), teacher)
+    everything = np.stack([lessons[view].astype(np.float64) for view in range(VIEWS)])
+    mean, deviation = lessons.spread()
+    assert np.allclose(lessons.mean(), everything.mean(axis=0), atol=1e-5)
+    assert np.allclose(mean, everything.mean(axis=(0, 1)), atol=1e-5)
+    assert np.allclose(deviation, everything.std(axis=(0, 1)), atol=1e-5)
+
+
+def test_a_view_longer_than_the_teacher_hears_is_the_mean_of_its_pieces(teacher: Teacher) -> None:
+    rng = np.random.default_rng(0)
+    view = rng.standard_normal(RATE).astype(np.float32) * 0.1
+    at_own_rate = 2000
+    long = np.concatenate([view, view])[: 2 * at_own_rate]
+    pieces = [long[start : start + 1000] for start in (0, 500, 1000, 1500, 2000, 2500, 3000)]
+    expected = teacher.embed(pieces, at_own_rate).mean(axis=0)
+    assert np.allclose(teacher.embed([long], at_own_rate)[0], expected, atol=1e-4)

@@ -1,0 +1,102 @@
+"""Each loss against the slow formula of its reference, and what the sum of them leaves out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from distill.objectives import (
+    CenteredKernelAlignment,
+    EmbeddingCosine,
+    EmbeddingRegression,
+    HardLabels,
+    Relational,
+    SoftLabels,
+    Taught,
+    TeachingLoss,
+)
+from distill.teach_config import ObjectiveWeights
+
+NOTHING = {"cosine": 0.0, "smooth_l1": 0.0, "relational": 0.0, "soft_labels": 0.0, "hard_labels": 0.0}
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
+
+
+def sigmoid(x: float) -> float:
+    return float(1 / (1 + np.exp(-x)))
+
+
+def test_cosine_is_one_less_the_mean_cosine() -> None:
+    p, t = draw(5, 3), draw(5, 3, seed=1)
+    cosines = [float(a @ b) / np.sqrt(float(a @ a) * float(b @ b)) for a, b in zip(p, t, strict=True)]
+    assert float(EmbeddingCosine()(p, t)) == pytest.approx(1 - np.mean(cosines))
+    assert float(EmbeddingCosine()(3 * t, t)) == pytest.approx(0)
+
+
+def test_regression_is_quadratic_near_and_linear_far() -> None:
+    p, t = torch.tensor([[0.5, 4.0]]), torch.zeros(1, 2)
+    assert float(EmbeddingRegression()(p, t)) == pytest.approx((0.125 + 3.5) / 2)
+
+
+def test_relational_is_the_plain_loop_over_pairs() -> None:
+    s, t = draw(6, 3), draw(6, 4, seed=1)
+    s_centred, t_centred = s - s.mean(0), t - t.mean(0)
+    gaps = []
+    for i in range(6):
+        for j in range(6):
+            if i != j:
+                a = torch.cosine_similarity(s_centred[i], s_centred[j], dim=0)
+                b = torch.cosine_similarity(t_centred[i], t_centred[j], dim=0)
+                gaps.append(float((a - b) ** 2))
+    assert float(Relational()(s, t)) == pytest.approx(np.mean(gaps))
+
+
+@pytest.mark.parametrize("loss", [Relational(), CenteredKernelAlignment()])
+def test_a_student_that_lies_elsewhere_but_alike_has_nothing_to_learn(loss: torch.nn.Module) -> None:
+    """Turned, scaled and moved, with every distance in proportion."""
+    teacher = draw(12, 5)
+    turn = torch.linalg.qr(draw(5, 5, seed=2)).Q
+    assert float(loss(2.5 * teacher @ turn + 7.0, teacher)) == pytest.approx(0, abs=1e-6)
+    assert float(loss(draw(12, 5, seed=3), teacher)) > 0.1
+
+
+def test_soft_labels_are_the_divergence_of_softened_probabilities() -> None:
+    z, t, temperature = draw(4, 2), 3 * draw(4, 2, seed=1), 2.0
+    each = []
+    for a, b in zip(z.flatten().tolist(), t.flatten().tolist(), strict=True):
+        q, p = sigmoid(a / temperature), sigmoid(b / temperature)
+        each.append(p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q)))
+    assert float(SoftLabels(temperature)(z, t)) == pytest.approx(temperature**2 * np.mean(each))
+    assert float(SoftLabels(temperature)(t, t)) == pytest.approx(0, abs=1e-9)
+
+
+def test_hard_labels_are_averaged_over_what_is_known_label_by_label() -> None:
+    logits = draw(3, 2).requires_grad_()
+    nobody = float("nan")
+    answers = torch.tensor([[1.0, nobody], [0.0, 1.0], [nobody, nobody]])
+    z = logits.detach()
+    first = (-np.log(sigmoid(float(z[0, 0]))) - np.log(1 - sigmoid(float(z[1, 0])))) / 2
+    second = -np.log(sigmoid(float(z[1, 1])))
+    loss = HardLabels()(logits, answers)
+    assert float(loss.detach()) == pytest.approx((first + second) / 2)
+    loss.backward()
+    assert logits.grad is not None
+    assert torch.equal(logits.grad != 0, ~answers.isnan())
+
+
+def batch() -> Taught:
+    answers = torch.tensor([[1.0], [0.0]] * 4)
+    return Taught(draw(8, 4), draw(8, 6, seed=1), draw(8, 1, seed=2), draw(8, 6, seed=3), draw(8, 1, seed=4), answers)
+
+
+@pytest.mark.parametrize("name", ["cosine", "smooth_l1", "relational", "cka", "soft_labels", "hard_labels"])
+def test_a_weight_scales_its_loss_and_leaves_the_others_out(name: str) -> None:
+    once = TeachingLoss(ObjectiveWeights(**{**NOTHING, name: 1.0}))(batch())
+    thrice = TeachingLoss(ObjectiveWeights(**{**NOTHING, name: 3.0}))(batch())
+    assert list(once) == [name]
+    assert float(once[name]) > 0
+    assert float(thrice[name]) == pytest.approx(3 * float(once[name]))

@@ -1,0 +1,155 @@
+"""A device without a real-time clock: what it hears before its clock is set gets its true times afterwards."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge import clock
+from edge.backends.base import Backend
+from edge.bundle import Bundle
+from edge.clock import Reading
+from edge.config import Settings
+from edge.corrections import SLICE, Corrections
+from edge.events import Event
+from edge.hooks import Hooks
+from edge.journal import Journal
+from edge.listener import Listener
+from edge.outbox import Outbox
+from edge.payloads import Origin
+from edge.pipeline import Model
+from edge.sources.base import Block
+from tests.wards import Fed
+
+BOOT_1970 = datetime(1970, 1, 1, 0, 0, 7, tzinfo=timezone.utc)
+TRUE = datetime(2026, 11, 23, 22, 0, tzinfo=timezone.utc)
+EVENT_TOPIC = "acula/ward-3/bed-12/event"
+
+
+def unset(monotonic_s: float) -> Reading:
+    return Reading(BOOT_1970 + timedelta(seconds=monotonic_s), monotonic_s, False)
+
+
+def is_set(monotonic_s: float) -> Reading:
+    return Reading(TRUE + timedelta(seconds=monotonic_s), monotonic_s, True)
+
+
+def waiting(outbox: Outbox) -> list[dict[str, Any]]:
+    return [json.loads(row.payload) for row in outbox.pending(10_000)]
+
+
+class Device:
+    """A listener that heard nothing yet, its journal, and a clock in the hands of the test."""
+
+    def __init__(self, bundle: Bundle, backend: Backend, outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = unset(0.0)
+        monkeypatch.setattr(clock, "read", lambda: self.now)
+        self.corrections = Corrections(outbox)
+        origin = Origin("boot", "1", "tiny-1.2.3", "")
+        self.journal = Journal(
+            origin, "acula/ward-3/bed-12", outbox, corrections=self.corrections, hooks=Hooks(), notify=lambda: None
+        )
+        self.listener = Listener(
+            "bed-12",
+            Fed("bed-12"),
+            Model(bundle, backend),
+            Settings(),
+            pace="live",
+            keep=self.journal.keep,
+            hooks=Hooks(),
+        )
+        self.listener.card.note(1.0, 11.0)  # sample 0 was recorded at 10 s of the monotonic clock
+
+    def hear(self, onset_s: float) -> None:
+        onset = round(onset_s * 16_000)
+        self.journal.keep(self.listener, Event("cough", onset, onset + 4_800, 0.9))
+
+
+@pytest.fixture
+def device(tiny_bundle: Bundle, tiny_backend: Backend, outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> Device:
+    return Device(tiny_bundle, tiny_backend, outbox, monkeypatch)
+
+
+def test_event_that_waits_is_replaced_by_one_with_its_true_time(device: Device, outbox: Outbox) -> None:
+    device.now = unset(14.0)
+    device.hear(2.0)
+    (event,) = waiting(outbox)
+    assert (event["onset"], event["clock"], "revision" in event) == ("1970-01-01T00:00:19.000Z", "unsynced", False)
+    assert device.corrections.turn(unset(15.0)) == 0
+    assert device.corrections.turn(is_set(20.0)) == 1
+    (revised,) = waiting(outbox)
+    times = {"onset": "2026-11-23T22:00:12.000Z", "offset": "2026-11-23T22:00:12.300Z"}
+    assert revised == {**event, **times, "clock": "synced", "historical": True, "revision": 1}
+    assert device.corrections.turn(is_set(21.0)) == 0
+
+
+def test_event_that_was_sent_is_followed_by_its_revision_with_the_same_id(device: Device, outbox: Outbox) -> None:
+    device.now = unset(14.0)
+    device.hear(2.0)
+    (event,) = waiting(outbox)
+    outbox.delete([event["event_id"]])
+    device.corrections.turn(is_set(20.0))
+    (revised,) = waiting(outbox)
+    assert (revised["event_id"], revised["seq"], revised["revision"]) == (event["event_id"], 0, 1)
+
+
+def test_event_whose_acknowledgement_comes_after_its_revision_does_not_take_it_along(
+    device: Device, outbox: Outbox
+) -> None:
+    device.now = unset(14.0)
+    device.hear(2.0)
+    (in_flight,) = outbox.pending(1)
+    device.corrections.turn(is_set(20.0))
+    outbox.delete([in_flight.event_id])
+    assert [event["revision"] for event in waiting(outbox)] == [1]
+
+
+def test_event_after_the_clock_was_set_has_its_true_time_at_once(device: Device, outbox: Outbox) -> None:
+    device.now = is_set(14.0)  # the sound began when nobody had set the clock
+    device.hear(2.0)
+    (event,) = waiting(outbox)
+    assert (event["onset"], event["clock"]) == ("2026-11-23T22:00:12.000Z", "synced")
+    assert device.corrections.turn(is_set(20.0)) == 0
+
+
+def test_clock_that_is_set_back_an_hour_moves_the_next_event_with_it(device: Device, outbox: Outbox) -> None:
+    device.now = is_set(14.0)
+    device.hear(2.0)
+    device.now = Reading(TRUE + timedelta(seconds=15.0 - 3_600), 15.0, True)
+    device.hear(3.0)
+    onsets = [event["onset"] for event in waiting(outbox)]
+    assert onsets == ["2026-11-23T22:00:12.000Z", "2026-11-23T21:00:13.000Z"]
+
+
+def test_many_events_are_corrected_in_turns_and_none_is_forgotten(device: Device, outbox: Outbox) -> None:
+    device.now = unset(5_000.0)
+    for number in range(SLICE + 30):
+        device.hear(1.0 + number)
+    assert [device.corrections.turn(is_set(6_000.0)) for _ in range(3)] == [SLICE, 30, 0]
+    events = waiting(outbox)
+    assert [event["seq"] for event in events] == list(range(SLICE + 30))
+    assert {event["clock"] for event in events} == {"synced"}
+
+
+def test_listener_of_live_sound_takes_its_time_from_the_arrival_of_blocks(
+    tiny_bundle: Bundle, tiny_backend: Backend
+) -> None:
+    fed, found = Fed("bed-12"), []
+    model = Model(tiny_bundle, tiny_backend)
+    listener = Listener(
+        "bed-12", fed, model, Settings(), pace="live", keep=lambda _l, event: found.append(event), hooks=Hooks()
+    )
+    listener.start()
+    before = clock.read()
+    fed.feed(Block(0, np.zeros((16_000, 1), np.float32)))
+    # An hour without a microphone: the source knows how long it was.
+    fed.feed(Block(3_601 * 16_000, np.zeros((16_000, 1), np.float32)))
+    fed.close()
+    listener.join(60)
+    after = clock.read()
+    end = listener.anchor(3_602 * 16_000, after)
+    assert before.utc - timedelta(seconds=1) <= end.at(3_602 * 16_000) <= after.utc + timedelta(seconds=1)

@@ -1,0 +1,92 @@
+"""A real PulseAudio server in a folder of its own, with inputs that a test plugs in and out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from tests.brokers import eventually
+
+PROGRAMS = ("pulseaudio", "pactl", "paplay")
+
+
+class SoundServer:
+    """A context manager; while it is open, PulseAudio and ALSA of this process and its children mean this server.
+
+    Skips where a program is missing, and fails there in CI.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        missing = [program for program in PROGRAMS if shutil.which(program) is None]
+        if missing:
+            message = f"{', '.join(missing)} not installed"
+            pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+        # Not tmp_path: the name of a socket may have 107 letters at most.
+        self.folder = Path(tempfile.mkdtemp(prefix="sound-"))
+        self._socket = self.folder / "native"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._modules: dict[str, str] = {}
+        (self.folder / ".asoundrc").write_text("pcm.pulse { type pulse }\n")
+        (self.folder / "client.conf").write_text("autospawn = no\nenable-shm = no\n")
+        for variable in ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "PULSE_RUNTIME_PATH", "PULSE_STATE_PATH"):
+            monkeypatch.setenv(variable, str(self.folder))
+        monkeypatch.setenv("PULSE_SERVER", f"unix:{self._socket}")
+        monkeypatch.setenv("PULSE_CLIENTCONFIG", str(self.folder / "client.conf"))
+
+    def start(self) -> None:
+        """Start the server, without any device."""
+        command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm"]
+        command += [f"--log-target=file:{self.folder / 'log'}"]
+        command += ["-L", f"module-native-protocol-unix socket={self._socket} auth-anonymous=1"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually(self._answers, f"PulseAudio; its log is {self.folder / 'log'}")
+
+    def stop(self) -> None:
+        """End it as a crash would; its inputs are gone."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+        self._modules.clear()
+
+    def plug_in(self, name: str, *, rate_hz: int = 48_000, channels: int = 1) -> None:
+        """Add the input `name`.monitor, which records what is played to `name`."""
+        settings = [f"sink_name={name}", f"rate={rate_hz}", f"channels={channels}"]
+        self._modules[name] = self._control("load-module", "module-null-sink", *settings).strip()
+
+    def unplug(self, name: str) -> None:
+        """Remove it, as if its plug had been pulled."""
+        self._control("unload-module", self._modules.pop(name))
+
+    def play(self, name: str, samples: NDArray[np.float32], rate_hz: int, *, check: bool = True) -> None:
+        """Play (frames, channels) to its end."""
+        file = self.folder / "played.wav"
+        soundfile.write(file, samples, rate_hz, subtype="FLOAT")
+        subprocess.run(["paplay", f"--device={name}", str(file)], check=check)
+
+    def _control(self, *arguments: str) -> str:
+        return subprocess.run(["pactl", *arguments], check=True, capture_output=True, text=True).stdout
+
+    def _answers(self) -> bool:
+        return subprocess.run(["pactl", "info"], capture_output=True, check=False).returncode == 0
+
+    def __enter__(self) -> SoundServer:
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
