@@ -16,6 +16,7 @@ from pydantic_settings import SettingsConfigDict
 
 from edge.sections import (
     BundleSettings,
+    ClipSettings,
     DeviceSettings,
     LogSettings,
     MqttSettings,
@@ -48,6 +49,7 @@ class Settings(ProgramSettings):
     respiration: RespirationSettings = RespirationSettings()
     mqtt: MqttSettings = MqttSettings()
     outbox: OutboxSettings = OutboxSettings()
+    clips: ClipSettings = ClipSettings()
     update: UpdateSettings = UpdateSettings()
     log: LogSettings = LogSettings()
 
@@ -80,9 +82,19 @@ class Settings(ProgramSettings):
         return _state_folder() / "outbox.db"
 
     @property
+    def clips_folder(self) -> Path:
+        """Where clips are kept, resolved for this machine."""
+        return Path(self.clips.folder).expanduser() if self.clips.folder else self.outbox_path.parent / "clips"
+
+    @property
     def update_folder(self) -> Path:
         """Where installed bundles are kept, resolved for this machine."""
         return Path(self.update.folder).expanduser() if self.update.folder else self.outbox_path.parent / "bundles"
+
+
+def engines_folder(bundle: BundleSettings) -> Path:
+    """Where TensorRT engines lie, resolved for this machine."""
+    return Path(bundle.engines).expanduser() if bundle.engines else _state_folder() / "engines"
 
 
 def _state_folder() -> Path:

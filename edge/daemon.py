@@ -6,28 +6,26 @@ Does not: analyse, store or send by itself.
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import threading
 import time
-from dataclasses import replace
-from types import FrameType
+from dataclasses import asdict, replace
 
 import structlog
 from uuid6 import uuid7
 
-from edge import __version__, clock, logs
+from edge import __version__, logs
 from edge.backends.shared import SharedBackend
 from edge.breathing import Breathing
-from edge.clock import StepWatch
+from edge.clip_store import ClipStore
+from edge.clips import Clips
 from edge.config import Settings
 from edge.corrections import Corrections
+from edge.ending import Ending
 from edge.errors import UserError
 from edge.hooks import Hooks
 from edge.journal import Journal
 from edge.listener import Listener
 from edge.listeners import Listeners, open_sources
+from edge.minute import Minutes
 from edge.mqtt import Publisher
 from edge.notify import Notifier
 from edge.outbox import Outbox
@@ -35,6 +33,7 @@ from edge.payloads import Origin
 from edge.status import Status
 from edge.update.running import RunningBundle
 from edge.update.updater import Updater
+from edge.upkeep import Upkeep
 
 log = structlog.get_logger()
 
@@ -46,6 +45,7 @@ SILENCE_S = 60.0
 _STOP_S = 15.0
 """How long the end of a run waits for what has been heard to be analysed."""
 _UPDATER_STOP_S = 5.0
+_CLIPS_STOP_S = 5.0
 _TURN_S = 1.0
 
 
@@ -65,7 +65,7 @@ def run(settings: Settings, started: float) -> int:
     sources = open_sources(settings)
     outbox = Outbox(settings.outbox_path, max_mb=settings.outbox.max_mb, max_age_days=settings.outbox.max_age_days)
     origin = Origin(str(uuid7()), __version__, model.name, "")
-    status = Status(origin, lambda: outbox.depth)
+    status = Status(origin, lambda: outbox.depth, lambda: outbox.dropped)
     publisher = Publisher(settings.mqtt, settings.base_topic, outbox, status.payload)
     inference = SharedBackend(model.backend)
     model = replace(model, backend=inference)
@@ -74,25 +74,43 @@ def run(settings: Settings, started: float) -> int:
     journal = Journal(
         origin, settings.base_topic, outbox, corrections=corrections, hooks=hooks, notify=publisher.notify
     )
+    minutes = Minutes(origin, settings.base_topic, outbox, corrections=corrections, hooks=hooks)
     if settings.respiration.enabled:
         topic = f"{settings.base_topic}/respiration"
-        Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name))
+        breathing = Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name))
+        minutes.respiration = lambda name: asdict(breathing.take(name))
     listeners = Listeners(
         Listener(name, source, model, settings, pace=pace, keep=journal.keep, hooks=hooks)
         for name, pace, source in sources
     )
+    clips = None
+    if settings.clips.enabled:
+        store = ClipStore(settings.clips_folder, settings.clips)
+        clips = Clips(settings.clips, model.bundle.manifest, hooks, store)
+        status.add_part("clips", lambda: store.trouble)
+        status.add_detail("clips", clips.summary)
     status.add_part("outbox", lambda: outbox.trouble)
     status.add_part("inference", lambda: inference.trouble)
     status.add_part("", lambda: listeners.trouble)
     status.set_times(
         last_audio_at=lambda: listeners.last_audio_at, last_inference_at=lambda: listeners.last_inference_at
     )
+    status.add_part("", lambda: model.trouble())
     hooks.on_scores.append(lambda _listener, chunk: running.progress(chunk.scores))
     status.add_detail("update", running.status)
-    ending = _Ending(listeners)
+    ending = Ending(listeners)
     running.on_left = ending.restart
     updater = Updater(settings, ending.restart) if settings.update.enabled else None
+    for listener in listeners:
+        minutes.watch(listener)
     notifier = Notifier()
+    upkeep = Upkeep(
+        minutes=minutes,
+        corrections=corrections,
+        notifier=notifier,
+        stuck=lambda: inference.trouble or listeners.stuck(SILENCE_S),
+        notify=publisher.notify,
+    )
     turn_s = min(_TURN_S, notifier.interval_s or _TURN_S)
     ending.on_signal()
     publisher.start()
@@ -112,17 +130,12 @@ def run(settings: Settings, started: float) -> int:
     farewell = "failed"
     try:
         notifier.ready()
-        steps = StepWatch(clock.read())
         while not listeners.wait(turn_s):
-            notifier.turn(inference.trouble or listeners.stuck(SILENCE_S))
-            now = clock.read()
-            if step_s := steps.step_s(now):
-                log.warning("clock_set", by_s=round(step_s, 3), synchronised=now.synchronised)
-            if corrections.turn(now):
-                publisher.notify()
+            upkeep.turn()
             if listeners.stopping_s > _STOP_S:
                 log.error("listeners_do_not_end", action="the sound of the last seconds is lost")
                 break
+        upkeep.turn()
         listeners.raise_error()
         farewell = "stopped"
     except UserError as error:
@@ -134,6 +147,8 @@ def run(settings: Settings, started: float) -> int:
         if updater is not None:
             updater.stop(_UPDATER_STOP_S)
         listeners.stop()
+        if clips is not None:
+            clips.close(_CLIPS_STOP_S)
         publisher.stop(DRAIN_S, farewell)
         outbox.close()
         log.info("stopped", reason=farewell, events=journal.events, waiting=outbox.depth, dropped=outbox.dropped)
@@ -141,44 +156,3 @@ def run(settings: Settings, started: float) -> int:
             running.end()
     ending.restart_if_due()
     return 0
-
-
-class _Ending:
-    """How a run comes to its end, in order: by SIGTERM or SIGINT, or because another bundle is to run."""
-
-    def __init__(self, listeners: Listeners) -> None:
-        """Nothing ends before a signal or `restart`."""
-        self._listeners = listeners
-        self._restart = threading.Event()
-        self._signalled = threading.Event()
-
-    def on_signal(self) -> None:
-        """Let the first SIGTERM or SIGINT end the sources, and with them the run; a second one kills."""
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
-
-    def restart(self) -> None:
-        """End the sources; once the run is over, `restart_if_due` starts the program anew. Any thread."""
-        self._restart.set()
-        self._listeners.stop()
-
-    @property
-    def is_restart(self) -> bool:
-        """Whether the program is to start anew; a signal wins."""
-        return self._restart.is_set() and not self._signalled.is_set()
-
-    def restart_if_due(self) -> None:
-        """Start the program anew, in this process and with the same command line, where that is how the run ended."""
-        if self.is_restart:
-            log.info("restarting", reason="another bundle is to run")
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the program itself
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        # Closing may wait for a lock; the handler must not, whatever it has interrupted.
-        threading.Thread(target=self._stop, name="stop", daemon=True).start()
-
-    def _stop(self) -> None:
-        self._signalled.set()
-        self._listeners.stop()

@@ -1,7 +1,11 @@
 """What is done while a connection to the broker stands.
 
-Does: sends waiting messages oldest first, few at a time, deletes each once it is acknowledged, and keeps the retained
-status true. Does not: open, lose or reopen the connection (`edge.mqtt`).
+Does: sends waiting messages oldest first and one at a time, deletes each once it is acknowledged, lets what happens
+now overtake what has waited through an outage, and keeps the retained status true. Does not: open, lose or reopen the
+connection (`edge.mqtt`).
+
+One at a time: a crash at any moment repeats one message at most, and an order that was begun is kept when a connection
+breaks. It costs a round trip for each message of a backlog, which nothing waits for.
 """
 
 from __future__ import annotations
@@ -14,11 +18,11 @@ import structlog
 
 from edge.connection import Connection
 from edge.outbox import Outbox
+from edge.outbox_file import Row
 from edge.payloads import as_historical, to_bytes
 
 log = structlog.get_logger()
 
-_IN_FLIGHT = 20
 _STEP_S = 1.0
 _MAINTENANCE_S = 5.0
 _STATUS_S = 60.0
@@ -41,8 +45,9 @@ class Delivery:
         self._status_topic = status_topic
         self._status = status
         self._last_historical = outbox.last_number
-        self._events: dict[int, str] = {}
-        """event_id of every event in flight, by the number that its acknowledgement will carry."""
+        self._in_flight: tuple[int, str] | None = None
+        """The message from the outbox in flight: the number that its acknowledgement will carry, and its event_id."""
+        self._is_live_next = True
         self._status_message: int | None = None
         self._said: tuple[Any, ...] | None = None
         self._status_due = 0.0
@@ -53,7 +58,7 @@ class Delivery:
     @property
     def is_idle(self) -> bool:
         """Nothing waits and nothing is in flight."""
-        return self._in_flight == 0 and self._outbox.depth == 0
+        return self._in_flight is None and self._status_message is None and self._outbox.depth == 0
 
     def turn(self) -> None:
         """Send what may be sent, then wait for the network, for new messages, or for a second at most.
@@ -66,7 +71,7 @@ class Delivery:
             self._maintenance_due = now + _MAINTENANCE_S
             self._outbox.maintain()
         self._send_status(now)
-        self._send_events(now)
+        self._send_waiting(now)
         self._connection.step(_STEP_S)
         self._settle()
 
@@ -86,16 +91,14 @@ class Delivery:
             self._settle()
 
     @property
-    def _in_flight(self) -> int:
-        return len(self._events) + (self._status_message is not None)
-
-    @property
-    def _free(self) -> int:
-        return min(_IN_FLIGHT, self._connection.receive_maximum) - self._in_flight
+    def _may_send(self) -> bool:
+        """Whether the broker takes one more message before it acknowledges."""
+        unanswered = (self._in_flight is not None) + (self._status_message is not None)
+        return unanswered < self._connection.receive_maximum
 
     def _send_status(self, now: float) -> None:
         """Say the status at once, whenever it changes, and every minute so that its times stay fresh."""
-        if self._status_message is not None or self._free < 1:
+        if self._status_message is not None or not self._may_send:
             return
         status = self._status()
         summary = (status["state"], status["reason"], status.get("update"))
@@ -104,31 +107,41 @@ class Delivery:
             self._status_due = now + _STATUS_S
             self._status_message = self._connection.send(self._status_topic, to_bytes(status), retain=True)
 
-    def _send_events(self, now: float) -> None:
-        if now < self._events_due or self._free < 1:
+    def _send_waiting(self, now: float) -> None:
+        if now < self._events_due or self._in_flight is not None or not self._may_send:
             return
         if self._events_due:
             # What was refused, and what came during the pause after it, is late by now.
             self._last_historical = self._outbox.last_number
             self._events_due = 0.0
-        for row in self._outbox.pending(self._free, exclude=self._events.values()):
+        row = self._next()
+        if row is not None:
             payload = as_historical(row.payload) if row.number <= self._last_historical else row.payload
-            self._events[self._connection.send(row.topic, payload)] = row.event_id
+            self._in_flight = self._connection.send(row.topic, payload), row.event_id
+
+    def _next(self) -> Row | None:
+        """The oldest message; while a backlog waits, every other time the oldest of those that came since."""
+        oldest = next(iter(self._outbox.pending(1)), None)
+        if oldest is None or oldest.number > self._last_historical:
+            return oldest
+        self._is_live_next = not self._is_live_next
+        live = self._outbox.pending(1, after=self._last_historical) if self._is_live_next else []
+        return next(iter(live), oldest)
 
     def _settle(self) -> None:
-        delivered: list[str] = []
         for acknowledgement in self._connection.take_acknowledgements():
             if acknowledgement.message == self._status_message:
                 self._status_message = None
-            event_id = self._events.pop(acknowledgement.message, None)
+            event_id = ""
+            if self._in_flight is not None and acknowledgement.message == self._in_flight[0]:
+                event_id = self._in_flight[1]
+                self._in_flight = None
             if acknowledgement.refusal:
                 self._tell_refusal(acknowledgement.refusal)
-                if event_id is not None:
+                if event_id:
                     self._events_due = time.monotonic() + _REFUSAL_PAUSE_S
-            elif event_id is not None:
-                delivered.append(event_id)
-        if delivered:
-            self._outbox.delete(delivered)
+            elif event_id:
+                self._outbox.delete([event_id])
 
     def _tell_refusal(self, refusal: str) -> None:
         """The broker took a message's number but not the message (a quota, no permission); it is sent again later."""

@@ -1,11 +1,14 @@
 """The outbox: messages on disk until the broker has acknowledged them.
 
 Does: writes a message durably before anybody publishes it, hands waiting messages out oldest first, forgets those that
-were acknowledged, and bounds what waits by size and age. While the disk takes no writes (full, read-only, failing) it
-holds new messages in memory, hands them out all the same, and writes them as soon as it can. Of a file with a damaged
-page it hands out what can be read. Does not: publish, or look into a payload.
+were acknowledged, and bounds what waits by size and age, telemetry before events and the oldest of each first. While
+the disk takes no writes (full, read-only, failing), from the start or later, it holds new messages in memory, hands
+them out all the same, and writes them as soon as it can. A damaged file is set aside and what can be read of it taken
+over (`edge.outbox_repair`). Does not: publish, or look into a payload.
 
-One process owns the file, guarded by a lock beside it; within it any thread may call.
+One process owns the file, guarded by a lock beside it; within it any thread may call. A crash loses nothing that `put`
+has returned from. Deletions do not wait for the disk, so loss of power may bring back, for repetition, what was
+acknowledged since the last `put`.
 """
 
 from __future__ import annotations
@@ -15,36 +18,25 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import IO, TypeVar
 
 import structlog
 
 from edge import clock
-from edge.outbox_file import is_damage, lock, open_database
+from edge.errors import OutboxError
+from edge.outbox_file import OutboxFile, Row, first, is_damage, lock
+from edge.outbox_repair import finish_repair, repair
+from edge.outbox_troubles import Losses, Troubles
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
-_HELD_LIMIT = 1000
+HELD_LIMIT = 1000
 """Messages held in memory while the disk takes no writes: about half a megabyte."""
 _DROP_SHARE = 100
 """The size cap drops this fraction (1/100) of the waiting messages at a time, so that it acts and logs seldom."""
-_DROPS_PER_LINE = 100
-"""Dropped messages are told at the first and then once for so many."""
-_TOUCH = "PRAGMA user_version = 1"
-"""Changes nothing and is written all the same: what shows that the disk takes writes again."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A message that waits."""
-
-    number: int
-    """Grows with every message put, also across restarts; messages held in memory count on from the last one."""
-    event_id: str
-    topic: str
-    payload: bytes
 
 
 class Outbox:
@@ -53,13 +45,15 @@ class Outbox:
     def __init__(self, path: Path, *, max_mb: float, max_age_days: float) -> None:
         """Open the file, creating it and its folder where they are missing.
 
+        A disk that takes no writes is no error: it is told in the log and in `trouble`, and tried again by `maintain`.
+
         Args:
             path: the SQLite file.
             max_mb: most megabytes (10^6 bytes) of waiting messages.
             max_age_days: most days that a message waits.
 
         Raises:
-            OutboxError: the folder cannot be written, the file is no outbox, or another process has it open.
+            OutboxError: the path cannot be a file here, the file is no outbox, or another process has it open.
         """
         self._path = path
         self._max_bytes = max_mb * 1e6
@@ -67,72 +61,71 @@ class Outbox:
         self._mutex = threading.Lock()
         self._held: OrderedDict[str, Row] = OrderedDict()
         self._acknowledged: set[str] = set()
-        self._troubles: dict[str, str] = {}
-        """What the disk refuses, by the operation; each stands until that operation succeeds."""
-        self._dropped = 0
-        self._lock_file = lock(path)
+        self._troubles = Troubles(path, HELD_LIMIT)
+        self._losses = Losses()
+        self._lock_file: IO[bytes] | None = None
+        self._file: OutboxFile | None = None
+        self._base: int | None = None
+        """What the file's numbers exceed ours by; None until the file was opened."""
+        self._last_number = 0
+        self._is_damaged = False
         try:
-            self._database, self._last_number, self._depth = open_database(path)
+            self._reopen()
         except BaseException:
-            self._lock_file.close()
+            self._let_go()
             raise
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return self._path
 
     @property
     def depth(self) -> int:
         """Messages that wait, on disk and in memory."""
         with self._mutex:
-            return max(self._depth - len(self._acknowledged), 0) + len(self._held)
+            return max(self._stored - len(self._acknowledged), 0) + len(self._held)
 
     @property
     def last_number(self) -> int:
-        """The number of the newest message ever put."""
+        """The number of the newest message put in this run; 0 before the first."""
         with self._mutex:
             return self._last_number
 
     @property
     def trouble(self) -> str:
-        """Why the disk takes no writes or cannot be read; empty while all is well."""
-        with self._mutex:
-            return self._trouble
+        """Why the disk takes no writes or cannot be read, or what was just repaired; empty while all is well."""
+        return self._troubles.reason
 
     @property
     def dropped(self) -> int:
         """Messages given up since the outbox was opened: over the size or age cap, or over the limit in memory."""
-        return self._dropped
+        return self._losses.count
 
-    def put(self, event_id: str, topic: str, payload: bytes) -> None:
+    def put(self, event_id: str, topic: str, payload: bytes, *, telemetry: bool = False) -> None:
         """Store a message; on return it is on disk, or held in memory and said so in the log while the disk fails.
 
-        A message whose `event_id` already waits is not stored twice.
+        A message whose `event_id` already waits is not stored twice. `telemetry` is given up before any event.
         """
         with self._mutex:
             self._last_number += 1
-            self._held[event_id] = Row(self._last_number, event_id, topic, payload)
+            self._held[event_id] = Row(self._last_number, event_id, topic, payload, telemetry)
             self._settle()
-            while len(self._held) > _HELD_LIMIT:
-                self._held.popitem(last=False)
-                self._count_dropped(1, "the disk takes no writes and the memory for events is full")
+            while len(self._held) > HELD_LIMIT:
+                oldest = next((key for key, row in self._held.items() if row.telemetry), next(iter(self._held)))
+                del self._held[oldest]
+                self._losses.add(1, "the disk takes no writes and the memory for events is full")
 
-    def pending(self, limit: int, exclude: Collection[str] = ()) -> list[Row]:
+    def pending(self, limit: int, exclude: Collection[str] = (), *, after: int | None = None) -> list[Row]:
         """At most `limit` waiting messages, oldest first, without those whose event_id is in `exclude`.
 
-        Of a file with a damaged page it is those before the damage, then those behind it from the newest back.
+        after: only messages with a greater number; None: all.
         """
         with self._mutex:
             skip = self._acknowledged.union(exclude)
-            rows: list[Row] = []
-            try:
-                self._read("SELECT number, event_id, topic, payload FROM message ORDER BY number", rows, limit, skip)
-            except sqlite3.Error as error:
-                self._report("read", error)
-                with contextlib.suppress(sqlite3.Error):
-                    newest_first = "SELECT number, event_id, topic, payload FROM message ORDER BY number DESC"
-                    self._read(newest_first, rows, limit, skip.union(row.event_id for row in rows))
-            else:
-                if len(rows) < limit:  # otherwise the damage may lie behind what was read
-                    self._recover("read")
-            _take(rows, self._held.values(), limit, skip)
-            return rows
+            rows = self._mending("read", lambda file: file.read(limit, skip, after)) or []
+            newer = (row for row in self._held.values() if after is None or row.number > after)
+            return [*rows, *first(newer, limit - len(rows), skip)]
 
     def delete(self, event_ids: Iterable[str]) -> None:
         """Forget messages that the broker has acknowledged; those already gone are passed over.
@@ -148,117 +141,113 @@ class Outbox:
     def maintain(self) -> None:
         """Retry what the disk refused, and drop what is over the age cap; to be called every few seconds."""
         with self._mutex:
+            if self._file is None:
+                self._reopen_while_running()
             self._settle()
-            if not clock.is_synchronised():
-                # A clock that was never set makes every age wrong; a message is not dropped on such evidence.
-                return
-            try:
-                with self._database:
-                    aged = self._database.execute(
-                        "DELETE FROM message WHERE stored_at < ?", (time.time() - self._max_age_s,)
-                    ).rowcount
-            except sqlite3.Error as error:
-                self._report("age", error)
-            else:
-                self._recover("age")
-                self._depth -= aged
-                self._count_dropped(aged, "waited longer than outbox.max_age_days")
+            # A clock that was never set makes every age wrong; a message is not dropped on such evidence.
+            if clock.is_synchronised():
+                oldest = time.time() - self._max_age_s
+                aged = self._mending("age", lambda file: file.drop_stored_before(oldest))
+                self._losses.add(aged or 0, "waited longer than outbox.max_age_days")
 
     def close(self) -> None:
         """Write what is still held, fold the log into the file, and let go of it."""
         with self._mutex:
             self._settle()
             if self._held:
-                log.error("events_lost", events=len(self._held), outbox=str(self._path), reason=self._trouble)
-            self._database.close()
-            self._lock_file.close()
-
-    def _settle(self) -> None:
-        """Bring the file up to date with memory: deletions first, for they make room. Called with the mutex held."""
-        idle = not self._held and not self._acknowledged
-        if idle and not self._troubles.keys() & {"write", "size"}:
-            return
-        stored_at = time.time() if clock.is_synchronised() else None
-        try:
-            with self._database:
-                deleted = self._database.executemany(
-                    "DELETE FROM message WHERE event_id = ?", [(event_id,) for event_id in self._acknowledged]
-                ).rowcount
-                inserted = self._database.executemany(
-                    "INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?)",
-                    [(row.number, row.event_id, row.topic, row.payload, stored_at) for row in self._held.values()],
-                ).rowcount
-                if idle:
-                    self._database.execute(_TOUCH)
-        except sqlite3.Error as error:
-            self._report("write", error)
-            return
-        self._depth += max(inserted, 0) - max(deleted, 0)
-        self._acknowledged.clear()
-        self._held.clear()
-        self._recover("write")
-        self._drop_oversize()
-
-    def _drop_oversize(self) -> None:
-        try:
-            while self._depth and self._live_bytes() > self._max_bytes:
-                with self._database:
-                    gone = self._database.execute(
-                        "DELETE FROM message WHERE number IN (SELECT number FROM message ORDER BY number LIMIT ?)",
-                        (1 + self._depth // _DROP_SHARE,),
-                    ).rowcount
-                self._depth -= gone
-                self._count_dropped(gone, "over outbox.max_mb")
-        except sqlite3.Error as error:
-            self._report("size", error)
-        else:
-            self._recover("size")
-
-    def _read(self, query: str, rows: list[Row], limit: int, skip: Collection[str]) -> None:
-        with contextlib.closing(self._database.execute(query)) as cursor:
-            _take(rows, (Row(*row) for row in cursor), limit, skip)
-
-    def _live_bytes(self) -> int:
-        count, unused, size = (
-            int(self._database.execute(f"PRAGMA {name}").fetchone()[0])
-            for name in ("page_count", "freelist_count", "page_size")
-        )
-        return (count - unused) * size
-
-    def _count_dropped(self, count: int, reason: str) -> None:
-        before, self._dropped = self._dropped, self._dropped + count
-        if not before < self._dropped:
-            return
-        if before == 0 or before // _DROPS_PER_LINE != self._dropped // _DROPS_PER_LINE:
-            log.error("oldest_events_dropped", events=count, since_start=self._dropped, reason=reason)
+                log.error("events_lost", events=len(self._held), outbox=str(self._path), reason=self._troubles.reason)
+            self._let_go()
 
     @property
-    def _trouble(self) -> str:
-        return next(iter(self._troubles.values()), "")
+    def _stored(self) -> int:
+        return self._file.depth if self._file else 0
 
-    def _report(self, operation: str, error: sqlite3.Error) -> None:
-        """Note that an operation failed, and tell it unless the same has been told of this or another one."""
-        if operation not in self._troubles and str(error) not in self._troubles.values():
-            damaged = is_damage(error)
-            remedy = "stop the service, move the file away and start it again" if damaged else "free the disk"
-            log.error(
-                "outbox_damaged" if damaged else "outbox_not_writable",
-                outbox=str(self._path),
-                reason=str(error),
-                action=f"holding up to {_HELD_LIMIT} events in memory where need be; {remedy}",
-            )
-        self._troubles[operation] = str(error)
+    def _reopen(self) -> None:
+        """Lock and open the file, mending it where it is damaged; a disk that refuses is noted as trouble.
 
-    def _recover(self, operation: str) -> None:
-        """Note that an operation succeeded, and tell it when nothing else is wrong any more."""
-        if self._troubles.pop(operation, None) is not None and not self._troubles:
-            log.info("outbox_writable_again", outbox=str(self._path), waiting=self._depth)
+        Raises:
+            OutboxError: as the constructor says.
+        """
+        try:
+            if self._lock_file is None:
+                self._lock_file = lock(self._path)
+            if finish_repair(self._path):
+                self._is_damaged = False
+            self._file = self._open_file()
+        except OutboxError:
+            raise
+        except (OSError, sqlite3.Error) as error:
+            self._troubles.report("open", error)
+            return
+        self._base = self._file.base
+        for operation in ("open", "damage"):
+            self._troubles.recover(operation, self._stored)
 
+    def _reopen_while_running(self) -> None:
+        try:
+            self._reopen()
+        except OutboxError as error:  # only at the start does it end the program
+            self._troubles.report("open", error)
 
-def _take(rows: list[Row], source: Iterable[Row], limit: int, skip: Collection[str]) -> None:
-    """Add to `rows`, up to `limit` of them, from `source` what is not in `skip`."""
-    for row in source:
-        if len(rows) >= limit:
-            break
-        if row.event_id not in skip:
-            rows.append(row)
+    def _open_file(self) -> OutboxFile:
+        if not self._is_damaged:
+            try:
+                return OutboxFile(self._path, self._base)
+            except sqlite3.Error as error:
+                if not is_damage(error):
+                    raise
+                self._note_damage(error)
+        self._troubles.note(repair(self._path))
+        self._is_damaged = False
+        return OutboxFile(self._path, self._base)
+
+    def _note_damage(self, error: sqlite3.Error) -> None:
+        self._troubles.report("damage", error)
+        self._is_damaged = True
+
+    def _let_go(self) -> None:
+        for owned in (self._file, self._lock_file):
+            if owned is not None:
+                with contextlib.suppress(sqlite3.Error, OSError):
+                    owned.close()
+        self._file = self._lock_file = None
+
+    def _mending(self, operation: str, act: Callable[[OutboxFile], T]) -> T | None:
+        """Do something with the file; mend it where it is damaged and do it again. None where the disk refuses."""
+        for is_mended in (False, True):
+            if self._file is None:
+                break
+            try:
+                done = act(self._file)
+            except sqlite3.Error as error:
+                if is_mended or not is_damage(error):
+                    self._troubles.report(operation, error)
+                    break
+                self._note_damage(error)
+                with contextlib.suppress(sqlite3.Error):
+                    self._file.close()
+                self._file = None
+                self._reopen_while_running()
+            else:
+                self._troubles.recover(operation, self._stored)
+                return done
+        return None
+
+    def _settle(self) -> None:
+        """Bring the file up to date with memory. Called with the mutex held."""
+        if not self._held and not self._acknowledged and not self._troubles.includes("write", "size"):
+            return
+        stored_at = time.time() if clock.is_synchronised() else None
+        if self._mending("write", lambda file: self._write(file, stored_at)):
+            self._mending("size", self._drop_oversize)
+
+    def _write(self, file: OutboxFile, stored_at: float | None) -> bool:
+        file.write(self._held.values(), self._acknowledged, stored_at)
+        self._held.clear()
+        self._acknowledged.clear()
+        return True
+
+    def _drop_oversize(self, file: OutboxFile) -> None:
+        while file.depth and file.size_bytes() > self._max_bytes:
+            dropped = file.drop_oldest(1 + file.depth // _DROP_SHARE)
+            self._losses.add(dropped, "over outbox.max_mb")

@@ -1,13 +1,19 @@
-"""The file of the outbox: locks it, opens it, and makes sure that it is one.
+"""The file of the outbox: locks it, opens it, makes sure that it is one, and reads and writes its messages.
 
-Does: keeps a second process and every other database off, creates the table in a new file, and sets how durable a
-commit is. Does not: read or write messages (`edge.outbox` does).
+Does: keeps a second process and every other database off, creates the table in a new file, brings that of an earlier
+program up to date, and decides how durable a commit is. Does not: hold messages in memory (`edge.outbox`), or mend a
+damaged file (`edge.outbox_repair`). Whatever SQLite raises is raised.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
+import itertools
 import sqlite3
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -15,41 +21,162 @@ from edge.errors import OutboxError
 
 _APPLICATION_ID = 0x41435541
 """Marks the file as ours ("ACUA"), so that no other program's database is written to."""
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
+"""2 added `telemetry`."""
+_DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What passes, or is to be repaired, while the daemon goes on; any other error is a path that cannot be right."""
+_INDEX = "CREATE INDEX message_telemetry ON message (number) WHERE telemetry;"
 _SCHEMA = f"""
 CREATE TABLE message (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     event_id TEXT NOT NULL UNIQUE,
     topic TEXT NOT NULL,
     payload BLOB NOT NULL,
+    telemetry INTEGER NOT NULL DEFAULT 0,  -- 1: given up before any event
     stored_at REAL  -- Unix time in seconds; NULL while the clock was not synchronised
 );
+{_INDEX}
 PRAGMA application_id = {_APPLICATION_ID};
 PRAGMA user_version = {_SCHEMA_VERSION};
 """
+_FROM_1 = f"""
+ALTER TABLE message ADD COLUMN telemetry INTEGER NOT NULL DEFAULT 0;
+{_INDEX}
+PRAGMA user_version = {_SCHEMA_VERSION};
+"""
+
+_TOUCH = f"PRAGMA user_version = {_SCHEMA_VERSION}"
+"""Changes nothing and is written all the same: what shows that the disk takes writes again."""
+_SELECT = "SELECT number, event_id, topic, payload, telemetry FROM message WHERE number > ? ORDER BY number"
+_INSERT = "INSERT OR IGNORE INTO message (number, event_id, topic, payload, telemetry, stored_at) VALUES (?,?,?,?,?,?)"
+_DROP_OLDEST = (
+    "DELETE FROM message WHERE number IN (SELECT number FROM message WHERE telemetry ORDER BY number LIMIT ?)",
+    "DELETE FROM message WHERE number IN (SELECT number FROM message ORDER BY number LIMIT ?)",
+)
+"""Telemetry goes before any event."""
 
 _BUSY_TIMEOUT_S = 5.0
 _WAL_LIMIT_BYTES = 4_000_000
 
 
+@dataclass(frozen=True)
+class Row:
+    """A message that waits."""
+
+    number: int
+    """Grows with every message put; those of earlier runs have 0 and less."""
+    event_id: str
+    topic: str
+    payload: bytes
+    telemetry: bool
+    """Given up before any event where room is short."""
+
+
+class OutboxFile:
+    """Owns the open database; `lock` first, and hold that lock for as long."""
+
+    def __init__(self, path: Path, base: int | None) -> None:
+        """Open the file, created where it is missing.
+
+        base: by how much the file's numbers exceed those of this run; None: by its newest one.
+
+        Raises:
+            OutboxError: the file is no outbox, or of a program that this one does not know.
+            sqlite3.Error: it is damaged (`is_damage`), or the disk refuses.
+        """
+        self._database = open_database(path)
+        try:
+            newest = _scalar(self._database, "SELECT seq FROM sqlite_sequence WHERE name = 'message'")
+            self.base = newest if base is None else base
+            self.depth = _scalar(self._database, "SELECT count(*) FROM message")
+            """Messages in the file."""
+        except sqlite3.Error:
+            self._database.close()
+            raise
+
+    def read(self, limit: int, skip: Collection[str], after: int | None) -> list[Row]:
+        """At most `limit` messages, oldest first, without those in `skip`; only numbers above `after`."""
+        start = 0 if after is None else self.base + after
+        with contextlib.closing(self._database.execute(_SELECT, (start,))) as cursor:
+            rows = (
+                Row(number - self.base, event_id, topic, payload, bool(telemetry))
+                for number, event_id, topic, payload, telemetry in cursor
+            )
+            return first(rows, limit, skip)
+
+    def write(self, new: Collection[Row], gone: Collection[str], stored_at: float | None) -> None:
+        """Delete the messages `gone` and insert those `new`, in one transaction; also written where both are empty."""
+        # A deletion that loss of power undoes costs a repetition only: it need not wait for the disk.
+        self._database.execute(f"PRAGMA synchronous = {'NORMAL' if gone and not new else 'FULL'}")
+        with self._database:
+            # Deletions first, for they make room.
+            deleted = self._database.executemany(
+                "DELETE FROM message WHERE event_id = ?", [(event_id,) for event_id in gone]
+            ).rowcount
+            inserted = self._database.executemany(
+                _INSERT,
+                [
+                    (self.base + row.number, row.event_id, row.topic, row.payload, row.telemetry, stored_at)
+                    for row in new
+                ],
+            ).rowcount
+            if not new and not gone:
+                self._database.execute(_TOUCH)
+        self.depth += max(inserted, 0) - max(deleted, 0)
+
+    def drop_stored_before(self, instant: float) -> int:
+        """Drop messages stored before a Unix time in seconds; returns how many."""
+        with self._database:
+            return self._count_out("DELETE FROM message WHERE stored_at < ?", instant)
+
+    def drop_oldest(self, count: int) -> int:
+        """Drop the oldest telemetry, or where there is none the oldest messages: `count` at most; returns how many."""
+        with self._database:
+            return next(filter(None, (self._count_out(query, count) for query in _DROP_OLDEST)), 0)
+
+    def size_bytes(self) -> int:
+        """What the messages and their index take, without the room that deleted ones left."""
+        count, unused, size = (
+            _scalar(self._database, f"PRAGMA {name}") for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (count - unused) * size
+
+    def close(self) -> None:
+        """Fold the log into the file and let go of it."""
+        self._database.close()
+
+    def _count_out(self, query: str, value: float) -> int:
+        gone = self._database.execute(query, (value,)).rowcount
+        self.depth -= gone
+        return gone
+
+
+def first(rows: Iterable[Row], limit: int, skip: Collection[str]) -> list[Row]:
+    """At most `limit` of the rows, without those in `skip`."""
+    return list(itertools.islice((row for row in rows if row.event_id not in skip), max(limit, 0)))
+
+
 def lock(path: Path) -> IO[bytes]:
     """Take the lock that keeps a second process off the outbox; the system gives it back when this process dies.
 
+    The lock's file stays, and shows by its name which file is an outbox even when that one is damaged.
+
     Raises:
-        OutboxError: the folder cannot be written, the file is no database, or another process has the lock.
+        OutboxError: the path cannot be a file here, the file is no database, or another process has the lock.
+        OSError: the disk refuses for now.
     """
-    remedy = "name a writable file as outbox.path"
+    beside = path.with_name(path.name + ".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = path.open("rb").read(16) if path.exists() else b""
+        header = path.open("rb").read(16) if path.exists() and not beside.exists() else b""
+        lock_file = beside.open("ab") if header in (b"", b"SQLite format 3\0") else None
     except OSError as error:
-        raise OutboxError(f"{path}: cannot be created: {error.strerror}; {remedy}") from error
-    if header not in (b"", b"SQLite format 3\0"):
+        if error.errno in _DISK_REFUSES:
+            raise
+        reason = f"cannot be created: {error.strerror}"
+        raise OutboxError(f"{path}: {reason}; name a writable file as outbox.path") from error
+    if lock_file is None:
         raise OutboxError(f"{path}: is not an outbox; move it away or name another file as outbox.path")
-    try:
-        lock_file = path.with_name(path.name + ".lock").open("ab")
-    except OSError as error:
-        raise OutboxError(f"{path}: its folder cannot be written: {error.strerror}; {remedy}") from error
     try:
         fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -58,27 +185,20 @@ def lock(path: Path) -> IO[bytes]:
     return lock_file
 
 
-def open_database(path: Path) -> tuple[sqlite3.Connection, int, int]:
-    """Open the file, created where it is missing: the database, the newest number ever given, and how many wait.
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open the database, its table created where it is missing.
 
     Raises:
-        OutboxError: the file is no outbox, is damaged, or cannot be written.
+        OutboxError: the file is no outbox, or of a program that this one does not know.
+        sqlite3.Error: it is damaged (`is_damage`), or the disk refuses.
     """
-    try:
-        database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
-    except sqlite3.Error as error:
-        raise OutboxError(f"{path}: cannot be opened: {error}; name a writable file as outbox.path") from error
+    database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
     try:
         _prepare(database, path)
-        last_number = _scalar(database, "SELECT seq FROM sqlite_sequence WHERE name = 'message'")
-        return database, last_number, _scalar(database, "SELECT count(*) FROM message")
-    except sqlite3.Error as error:
-        database.close()
-        remedy = "move it away" if is_damage(error) else "see that its disk has room and can be written"
-        raise OutboxError(f"{path}: cannot be used as outbox: {error}; {remedy}, or name another file") from error
-    except OutboxError:
+    except BaseException:
         database.close()
         raise
+    return database
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -97,7 +217,7 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     is_new = application == 0 and not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if not is_new and application != _APPLICATION_ID:
         raise OutboxError(f"{path}: is a database of another program; name another file as outbox.path")
-    if not is_new and version != _SCHEMA_VERSION:
+    if not is_new and version not in (1, _SCHEMA_VERSION):
         raise OutboxError(f"{path}: has outbox format {version}, this program has {_SCHEMA_VERSION}; move it away")
     if database.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise OutboxError(f"{path}: its file system holds no write-ahead log; name a file on a local disk")
@@ -106,6 +226,8 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     database.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
     if is_new:
         database.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
+    elif version == 1:
+        database.executescript(f"BEGIN;{_FROM_1}COMMIT;")
     # A file that can only be read shows it here, at start, and not at the first event.
     database.execute("BEGIN IMMEDIATE")
     database.execute("ROLLBACK")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import CliSuppress
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Threshold = Annotated[float, Field(ge=0.01, le=1.0, allow_inf_nan=False)]
@@ -73,8 +74,11 @@ class BundleSettings(Section):
     """PEM files of the Ed25519 public keys whose signature on a bundle is accepted."""
     allow_unsigned: bool = False
     """Run a bundle that nobody has signed."""
-    backend: Literal["auto", "onnxruntime"] = "auto"
-    """What computes; auto: the best that this machine has."""
+    backend: Literal["auto", "onnxruntime", "tensorrt"] = "auto"
+    """What computes; auto: TensorRT where it is installed and an engine was built, else ONNX Runtime. An engine that
+    does not prove itself is not used: ONNX Runtime goes on, and the status says why."""
+    engines: str = ""
+    """Folder of TensorRT engines built on this board; empty: engines, beside the outbox file's default."""
 
 
 class WindowSettings(Section):
@@ -113,6 +117,10 @@ class MqttSettings(Section):
     """User name at the broker; empty: none."""
     password_file: str = ""
     """File whose first line is the password at the broker; empty: none."""
+    password: CliSuppress[Annotated[SecretStr, Field(exclude=True, repr=False)]] = SecretStr("")
+    """The password itself, from the environment alone: neither a file for all settings nor a command line keeps it."""
+    allow_plaintext: bool = False
+    """Send without TLS to a broker on another machine, where everybody on the way can read events and password."""
 
 
 class OutboxSettings(Section):
@@ -149,6 +157,27 @@ class UpdateSettings(Section):
     probation_s: Annotated[float, Field(ge=1.0, le=86_400.0, allow_inf_nan=False)] = 600.0
     """How long, in seconds, a new bundle must have run well before the old one is removed; until then any start that
     follows an end out of order goes back to the old one."""
+
+
+class ClipSettings(Section):
+    """Sound that is kept on disk. Off, nothing is; on, no clip that may hold speech is."""
+
+    enabled: bool = False
+    """Write a clip of each event, unless there may be speech in it. Needs a bundle that knows speech."""
+    folder: str = ""
+    """Where clips are kept, a folder that nobody else may enter; empty: clips beside the outbox."""
+    pre_roll_s: Annotated[float, Field(ge=0.0, le=10.0, allow_inf_nan=False)] = 1.0
+    """How much of what came before an event its clip holds, in seconds."""
+    post_roll_s: Annotated[float, Field(ge=0.0, le=10.0, allow_inf_nan=False)] = 0.5
+    """How much of what came after an event its clip holds, in seconds."""
+    speech_score: Annotated[float, Field(ge=0.0, le=0.9, allow_inf_nan=False)] = 0.1
+    """A clip with a higher score of speech, 0 to 1, anywhere in it is not written."""
+    max_age_days: Annotated[float, Field(ge=0.01, le=3650.0, allow_inf_nan=False)] = 30.0
+    """Most days that a clip is kept."""
+    max_mb: Annotated[float, Field(ge=1.0, le=1_000_000.0, allow_inf_nan=False)] = 500.0
+    """Most megabytes of clips; beyond it the oldest are removed."""
+    min_free_mb: Annotated[float, Field(ge=1.0, le=1_000_000.0, allow_inf_nan=False)] = 200.0
+    """Megabytes that clips leave free on the disk; below it the oldest are removed, then none is written."""
 
 
 class LogSettings(Section):

@@ -16,11 +16,17 @@ from edge.payloads import Origin, status_payload
 class Status:
     """Register the parts, then ask for `payload` from any thread."""
 
-    def __init__(self, origin: Origin, outbox_depth: Callable[[], int]) -> None:
-        """Online, with nothing heard yet."""
+    def __init__(
+        self, origin: Origin, outbox_depth: Callable[[], int], outbox_dropped: Callable[[], int] = lambda: 0
+    ) -> None:
+        """Online, with nothing heard yet.
+
+        outbox_depth: messages that wait. outbox_dropped: messages given up since the start.
+        """
         self.origin = origin
         """Replaced when another bundle runs."""
         self._outbox_depth = outbox_depth
+        self._outbox_dropped = outbox_dropped
         self._parts: list[tuple[str, Callable[[], str]]] = []
         self._details: list[tuple[str, Callable[[], Any]]] = []
         self._last_audio_at: Callable[[], datetime | None] = lambda: None
@@ -60,5 +66,6 @@ class Status:
             last_audio_at=self._last_audio_at(),
             last_inference_at=self._last_inference_at(),
             outbox_depth=self._outbox_depth(),
+            outbox_dropped=self._outbox_dropped(),
         )
         return payload | {name: detail() for name, detail in self._details}

@@ -16,8 +16,8 @@ FEW_CLIPS = 50
 
 def card(results: Results) -> str:
     """Write the card."""
-    sections = [_purpose(results), _training(results), _accuracy(results), _events(results)]
-    sections += [_operating_points(results), _precision(results), _limitations(results)]
+    sections = [_purpose(results), training(results), _accuracy(results), _events(results)]
+    sections += [operating_points(results), precision(results), _limitations(results)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -34,7 +34,8 @@ sounds in a room over time, by microphone, on a small computer.
 about anybody's health. It must not be relied on for the care of a patient."""
 
 
-def _training(results: Results) -> str:
+def training(results: Results) -> str:
+    """Which recordings, under which licences, and how they were split."""
     rows = [
         f"| {corpus.name} | {corpus.recordings} | {corpus.licence} | {corpus.source} |"
         for corpus in results.manifest.corpora
@@ -110,7 +111,8 @@ def _event_rows(report: Report) -> str:
     return "\n".join(["| measure | value |", "|---|---|", f"| marked events | {counts.reference} |", *rows])
 
 
-def _operating_points(results: Results) -> str:
+def operating_points(results: Results) -> str:
+    """The points, and the curves that they were chosen on."""
     head = (
         "| label | on | off | minimum, s | merge gap, s | refractory, s | split depth |\n|---|---|---|---|---|---|---|"
     )
@@ -134,7 +136,8 @@ def _curve(choice: Choice) -> str:
     return "\n".join([title, "", f"Chosen on {choice.basis}.", "", head, *rows])
 
 
-def _precision(results: Results) -> str:
+def precision(results: Results) -> str:
+    """What rounding costs."""
     int8, error = results.candidates["int8"], results.output_error
     drops = ", ".join(f"{label.label} {label.drop.value:+.4f}" for label in int8.accuracy)
     return f"""## Precision

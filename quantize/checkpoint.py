@@ -76,7 +76,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(
             path=path,
             sha256=hashlib.sha256(raw).hexdigest(),
-            created=_created(path),
+            created=created(path),
             student=student.eval(),
             front_end=FrontEnd(**given["front_end"]),
             labels=tuple(given["labels"]),
@@ -84,18 +84,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
             seed=int(data["seed"]),
             validation_share=float(data["validation_share"]),
             exclude_corpora=frozenset(data["exclude_corpora"]),
-            corpora=tuple(_corpus(corpus) for corpus in data["corpora"]),
+            corpora=tuple(corpus_of(corpus) for corpus in data["corpora"]),
         )
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
         raise CheckpointError(f"{path}: not a checkpoint of distill.train ({first_line(error)})") from error
 
 
-def _corpus(given: dict[str, Any]) -> Corpus:
+def corpus_of(given: dict[str, Any]) -> Corpus:
+    """A corpus as the checkpoint names it, with its source."""
     licence = "; ".join(given["licences"]) or "not stated"
     return Corpus(name=given["name"], licence=licence, source=source_of(given["name"]), recordings=given["recordings"])
 
 
-def _created(path: Path) -> str:
+def created(path: Path) -> str:
+    """`Checkpoint.created` of the file at `path`."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     try:
         seconds = int(epoch) if epoch else int(path.stat().st_mtime)

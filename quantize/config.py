@@ -16,7 +16,10 @@ class ExportSettings(ProgramSettings):
 
     model_config = SettingsConfigDict(env_prefix="ACULA_EXPORT__")
 
-    checkpoint: Path = Field(description="checkpoint of distill.train, such as runs/room/last.ckpt")
+    checkpoint: Path = Field(
+        description="checkpoint of distill.train, such as runs/room/last.ckpt, or student of distill.teach"
+    )
+    labels: tuple[str, ...] = Field((), description="labels of a taught student to ship (default: all taught ones)")
     recordings: Path = Field(description="CSV that lists the recordings that the student was trained on")
     target: Literal["cpu", "jetson"] = Field("cpu", description="machine that the bundle is for")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name of the bundle")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from align.corpora import Recording
 from align.corpora.recording import Split
 from distill.frontend import OPSET
+from edge.backends.base import Backend
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.bundle import Bundle, Label, write_manifest
+from edge.bundle import Bundle, Label, Manifest, Metric, write_manifest
+from edge.scoring import Report
 from edge.settings import run_program
 from quantize.bundling import draft_manifest, prove, refuse_foreign, replace, write_float32, write_int8
 from quantize.card import card
@@ -33,10 +35,12 @@ from quantize.errors import ExportError, GateError
 from quantize.golden import golden_windows, write_golden
 from quantize.graph import TorchBackend, check_parity
 from quantize.latency import graphs_ms
-from quantize.parity import OutputError, Track, accuracy, output_error, score_tracks
+from quantize.operating_points import Choice
+from quantize.parity import LabelAccuracy, OutputError, Track, accuracy, output_error, score_tracks
 from quantize.recordings import LabelledClip, load_labelled, read_splits
 from quantize.results import PRECISIONS, Calibration, Candidate, Precision, Results, check_drop, decide, report, table
 from quantize.results import metrics as metrics_of
+from quantize.taught import is_taught
 from quantize.tuning import choose, events
 from quantize.windows import CalibrationSet, draw_windows
 
@@ -58,13 +62,12 @@ def export(settings: ExportSettings) -> int:
             "target jetson: TensorRT bundles cannot be made yet; --target cpu makes one that runs there too"
         )
     refuse_foreign(settings.output)
-    checkpoint = load_checkpoint(settings.checkpoint)
-    splits = read_splits(settings.recordings, checkpoint)
+    begin = _opened(settings)
     if settings.report is not None and not settings.report.parent.is_dir():
         raise ExportError(f"{settings.report}: there is no folder {settings.report.parent}; make it first")
     with _beside(settings.output) as scratch:
         try:
-            results = _Exporter(settings, checkpoint, splits, Path(scratch)).run()
+            results = begin(Path(scratch)).run()
         except GateError as error:
             print(f"gate failed: {error}; {settings.output} was not touched", file=sys.stderr)
             return 1
@@ -76,6 +79,24 @@ def export(settings: ExportSettings) -> int:
     return 0
 
 
+def _opened(settings: ExportSettings) -> Callable[[Path], Exporter]:
+    """Read checkpoint and table; what this gives makes the exporter once there is a scratch folder.
+
+    Raises:
+        UserError: one of them is wrong.
+    """
+    if is_taught(settings.checkpoint):
+        # Here, because that module builds on this one.
+        from quantize.taught_export import opened
+
+        return opened(settings)
+    checkpoint = load_checkpoint(settings.checkpoint)
+    if settings.labels:
+        raise ExportError(f"labels: only a student of distill.teach can leave some out, not {settings.checkpoint}")
+    splits = read_splits(settings.recordings, checkpoint)
+    return lambda scratch: Exporter(settings, checkpoint, splits, scratch)
+
+
 def _beside(output: Path) -> TemporaryDirectory[str]:
     """A scratch folder on the output's disk, so that the bundle is put in place by renaming."""
     try:
@@ -85,14 +106,17 @@ def _beside(output: Path) -> TemporaryDirectory[str]:
         raise ExportError(f"{output.parent}: cannot be written ({error.strerror}); name another --output") from error
 
 
-class _Exporter:
-    """The seven steps of one export; each is a method that leaves what later ones need. Owns the two draft bundles."""
+class Exporter:
+    """The seven steps of one export; each is a method that leaves what later ones need. Owns the two draft bundles.
+
+    As it stands, for events in time; `quantize.taught_export` replaces what differs for questions about recordings.
+    """
 
     def __init__(
         self, settings: ExportSettings, checkpoint: Checkpoint, splits: dict[Split, list[Recording]], scratch: Path
     ) -> None:
         self._settings, self._checkpoint, self._splits, self._scratch = settings, checkpoint, splits, scratch
-        self._draft = draft_manifest(settings.name, settings.version, checkpoint)
+        self._draft = self._draft_manifest()
         self._rate = self._draft.front_end.sample_rate_hz
         self._golden = golden_windows(self._draft.window_samples, self._rate)
         self._bundles = {precision: Bundle(scratch / precision, self._draft) for precision in PRECISIONS}
@@ -117,15 +141,15 @@ class _Exporter:
         with self._step("operating points on the validation split") as found:
             ships = verdict.precision
             model = self._bundles[ships], self._backends[ships]
-            choices = choose(clips["validation"], *model, scenes=self._settings.scenes)
-            heard = events(choices, clips["test"], tracks[ships], self._draft)
+            choices = self._choose(clips["validation"], *model)
+            heard = self._events(choices, clips["test"], tracks[ships])
             found += [f"{one.label} on {one.point.on:g} ({one.criterion} {one.value:.3f})" for one in choices]
         manifest = self._draft.model_copy(
             update={
                 "labels": tuple(Label(name=choice.label, operating_point=choice.point) for choice in choices),
                 "precision": ships,
                 "golden_tolerance": GOLDEN_TOLERANCE[ships],
-                "metrics": metrics_of(candidates[ships].accuracy, heard),
+                "metrics": self._metrics(candidates[ships].accuracy, heard),
             }
         )
         results = Results(
@@ -147,7 +171,7 @@ class _Exporter:
         """Step 1: decode what is scored; calibration opens its few training recordings itself."""
         with self._step("recordings") as found:
             names: tuple[Split, ...] = ("validation", "test")
-            clips = {split: load_labelled(self._splits[split], self._checkpoint) for split in names}
+            clips = {split: self._load(split) for split in names}
             found += [f"{split} {len(rows)}" for split, rows in self._splits.items()]
         return clips
 
@@ -195,8 +219,7 @@ class _Exporter:
             candidates = {}
             for name in PRECISIONS:
                 size = self._bundles[name].encoder_path.stat().st_size
-                rounds = self._settings.bootstrap_rounds
-                labels = accuracy(self._checkpoint.labels, test, tracks[name], reference, rounds=rounds)
+                labels = self._accuracy(test, tracks[name], reference)
                 candidates[name] = Candidate(size, latency_ms[name], tuple(labels))
                 found.append(f"{name} at most {candidates[name].worst.drop.value:+.4f} below the checkpoint")
         return candidates, tracks
@@ -207,10 +230,43 @@ class _Exporter:
             ships = results.verdict.precision
             folder = self._bundles[ships].path.rename(self._scratch / "bundle")
             write_golden(folder / "golden.npz", self._golden, self._backends[ships])
-            (folder / "card.md").write_text(card(results), encoding="utf-8")
+            (folder / "card.md").write_text(self._card(results), encoding="utf-8")
             write_manifest(folder, results.manifest)
             prove(folder)
             found += [f"{path.name} {_size(path)}" for path in sorted(folder.iterdir())]
+
+    def _draft_manifest(self) -> Manifest:
+        """What is known before anything is measured."""
+        return draft_manifest(self._settings.name, self._settings.version, self._checkpoint)
+
+    def _load(self, split: Split) -> list[LabelledClip]:
+        """Decode a split and say what is known of each recording."""
+        return load_labelled(self._splits[split], self._checkpoint)
+
+    def _accuracy(
+        self, test: Sequence[LabelledClip], tracks: Sequence[Track], reference: Sequence[Track]
+    ) -> list[LabelAccuracy]:
+        """What a candidate's tracks are worth, beside those of the checkpoint."""
+        rounds = self._settings.bootstrap_rounds
+        return accuracy(self._checkpoint.labels, test, tracks, reference, rounds=rounds)
+
+    def _choose(self, validation: Sequence[LabelledClip], bundle: Bundle, backend: Backend) -> list[Choice]:
+        """An operating point for each label."""
+        return choose(validation, bundle, backend, scenes=self._settings.scenes)
+
+    def _events(
+        self, choices: Sequence[Choice], test: Sequence[LabelledClip], tracks: Sequence[Track]
+    ) -> dict[str, Report]:
+        """Events at those points against marked ones."""
+        return events(choices, test, tracks, self._draft)
+
+    def _metrics(self, measured: Sequence[LabelAccuracy], heard: Mapping[str, Report]) -> tuple[Metric, ...]:
+        """Figures for the manifest."""
+        return metrics_of(measured, heard)
+
+    def _card(self, results: Results) -> str:
+        """The model card."""
+        return card(results)
 
     @contextmanager
     def _step(self, title: str) -> Iterator[list[str]]:

@@ -129,18 +129,18 @@ def metrics(accuracy: Sequence[LabelAccuracy], events: Mapping[str, Report]) -> 
     for label in accuracy:
         detail = f"test split, highest-scored second of a clip, {label.positives} clips with, {label.negatives} without"
         value, drop = label.auroc, label.drop
-        found.append(_metric(f"auroc_{label.label}", value.value, value.low, value.high, detail=detail))
+        found.append(metric(f"auroc_{label.label}", value.value, value.low, value.high, detail=detail))
         detail = "AUROC of the checkpoint less this bundle's, paired"
-        found.append(_metric(f"auroc_drop_{label.label}", drop.value, drop.low, drop.high, detail=detail))
+        found.append(metric(f"auroc_drop_{label.label}", drop.value, drop.low, drop.high, detail=detail))
     for name, report in events.items():
         detail = f"test split, {report.counts.reference} marked events, onsets one to one within {report.tolerance_s} s"
         for measure, interval in report.intervals.items():
             value_now = report.counts.measure(measure)
-            found.append(_metric(f"event_{measure}_{name}", value_now, interval.low, interval.high, detail=detail))
+            found.append(metric(f"event_{measure}_{name}", value_now, interval.low, interval.high, detail=detail))
         rate, bounds = report.fp_per_hour, report.fp_per_hour_interval
         if rate is not None and bounds is not None:
             detail = f"test split, {report.hours:.2f} h of clips"
-            found.append(_metric(f"false_positives_{name}", rate, bounds.low, bounds.high, unit="1/h", detail=detail))
+            found.append(metric(f"false_positives_{name}", rate, bounds.low, bounds.high, unit="1/h", detail=detail))
     return tuple(found)
 
 
@@ -196,5 +196,6 @@ def table(results: Results) -> str:
     )
 
 
-def _metric(name: str, value: float, low: float, high: float, *, unit: str = "", detail: str = "") -> Metric:
+def metric(name: str, value: float, low: float, high: float, *, unit: str = "", detail: str = "") -> Metric:
+    """A figure for the manifest, in six digits."""
     return Metric(name=name, value=round(value, 6), low=round(low, 6), high=round(high, 6), unit=unit, detail=detail)

@@ -1,7 +1,7 @@
 """The child that records from a microphone: ``python -m edge.sources.capture {listen DEVICE CHANNEL,list}``.
 
 `listen` opens one input with PortAudio at its own rate and writes its sound to standard output (`edge.sources.framing`)
-until it is killed; sound that PortAudio has lost is a jump in the positions. `list` writes one JSON object per input.
+until it is killed; sound that PortAudio has lost is a jump in the positions. `list` writes all inputs as one JSON list.
 What goes wrong is one line on standard error that begins with ``error:``.
 
 It is a process of its own because PortAudio may hang or crash when a device is unplugged, and sees new devices only
@@ -60,8 +60,7 @@ def main() -> None:
     audio = pyaudio.PyAudio()
     command, *arguments = sys.argv[1:]
     if command == "list":
-        for found in inputs(audio):
-            print(json.dumps(asdict(found)))
+        print(json.dumps([asdict(found) for found in inputs(audio)]))
     else:
         _listen(audio, arguments[0], int(arguments[1]))
 
@@ -76,7 +75,7 @@ def inputs(audio: pyaudio.PyAudio) -> list[Input]:
         if hardware and (card := cards.get(int(hardware[1]))):
             part = "" if hardware[2] == "0" else f",{hardware[2]}"
             found.append(Input((card.usb or card.id) + part, name, index, rate_hz, channels))
-        elif name == "pulse" and pulse:
+        elif name == "pulse" and pulse is not None:
             found += [Input(PULSE + each.name, each.name, index, each.rate_hz, each.channels) for each in pulse]
         elif not hardware:
             found.append(Input(name, name, index, rate_hz, min(channels, PLUGIN_CHANNELS)))

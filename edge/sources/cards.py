@@ -28,8 +28,8 @@ class Card:
     id: str
     """What ALSA calls it, as ``Device`` or ``sndrpihifiberry``."""
     usb: str
-    """``usb-<vendor>:<product>-<serial>``; a device without a serial number has the port it is in instead. Empty for a
-    card that is no USB device."""
+    """``usb-<vendor>:<product>-<serial>``; a device without a serial number of its own has the port it is in instead.
+    Empty for a card that is no USB device."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,15 @@ class PulseSource:
 
 def sound_cards(root: Path = Path("/")) -> list[Card]:
     """The cards of this machine, from /sys, or from /proc/asound where /sys has none."""
+    folders = sorted((root / "sys/class/sound").glob("card[0-9]*"))
+    identities = [_usb_identities(folder / "device") for folder in folders]
+    serials = [serial for serial, _ in identities]
     cards = []
-    for folder in sorted((root / "sys/class/sound").glob("card[0-9]*")):
+    for folder, (serial, port) in zip(folders, identities, strict=True):
+        # Makers give the same number to all of a series.
+        usb = serial if serials.count(serial) == 1 else port
         with contextlib.suppress(OSError, ValueError):
-            index = int((folder / "number").read_text())
-            cards.append(Card(index, (folder / "id").read_text().strip(), _usb_identity(folder / "device")))
+            cards.append(Card(int((folder / "number").read_text()), (folder / "id").read_text().strip(), usb))
     if not cards:
         with contextlib.suppress(OSError):
             listed = re.findall(r"^ *(\d+) \[(\S+) *\]", (root / "proc/asound/cards").read_text(), re.MULTILINE)
@@ -76,14 +80,16 @@ def pulse_sources() -> list[PulseSource] | None:
     return found
 
 
-def _usb_identity(device: Path) -> str:
+def _usb_identities(device: Path) -> tuple[str, str]:
+    """By serial number, where there is one, and by port; empty for what is no USB device."""
     place = device.resolve()
     for folder in (place, *place.parents):
         if (folder / "idVendor").is_file():
-            vendor, product = (_read(folder / name) for name in ("idVendor", "idProduct"))
+            make = f"usb-{_read(folder / 'idVendor')}:{_read(folder / 'idProduct')}"
+            port = f"{make}-port{folder.name}"
             serial = re.sub(r"[^A-Za-z0-9._]+", "_", _read(folder / "serial"))
-            return f"usb-{vendor}:{product}-{serial or f'port{folder.name}'}"
-    return ""
+            return (f"{make}-{serial}" if serial else port), port
+    return "", ""
 
 
 def _read(file: Path) -> str:

@@ -45,6 +45,7 @@ class _Task(BaseModel):
     hop_s: float | None
     window_s: float | None
     thresholds: dict[str, float]
+    clips: bool
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def run_trial(folder: Path, settings: Settings, stopping: threading.Event) -> Tr
         hop_s=settings.windows.hop_s,
         window_s=settings.windows.window_s,
         thresholds=settings.thresholds,
+        clips=settings.clips.enabled,
     )
     command = [sys.executable, "-m", "edge.update.trial"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -115,12 +117,15 @@ def _try(task: _Task) -> Trial:
         UserError: the bundle fails.
     """
     from edge.analysis import Analyzer
+    from edge.clips import require_speech_label
     from edge.pipeline import open_model
     from edge.scene import compose_scene
     from edge.synthesis import SAMPLE_RATE_HZ
     from edge.track import TrackChunk
 
     model = open_model(task.bundle)
+    if task.clips:
+        require_speech_label(model.bundle.manifest)
     analyzer = Analyzer(
         model.bundle,
         model.backend,

@@ -35,6 +35,12 @@ def test_usb_card_is_named_by_its_serial_number_and_without_one_by_its_port(tmp_
     assert cards[0] == Card(0, "Device_1", "usb-0d8c:0014-port1-1.4")
 
 
+def test_usb_cards_with_the_same_serial_number_are_told_apart_by_their_ports(tmp_path):
+    usb_card(tmp_path, 1, "Device", "1-1.3", serial="000")
+    usb_card(tmp_path, 2, "Device_1", "1-1.4", serial="000")
+    assert [card.usb for card in sound_cards(tmp_path)] == ["usb-0d8c:0014-port1-1.3", "usb-0d8c:0014-port1-1.4"]
+
+
 def test_card_on_the_board_is_named_by_its_id(tmp_path):
     card = tmp_path / "sys/class/sound/card1"
     (card / "device").mkdir(parents=True)

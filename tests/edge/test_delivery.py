@@ -77,6 +77,7 @@ def test_events_that_were_refused_and_taken_later_are_historical(
     assert broker.asked == asked  # it is given time
     now += 31.0
     served.turn()
+    served.turn()
     put(outbox, "live")
     served.turn()
     assert broker.events == {"refused": True, "behind-it": True, "live": False}
@@ -90,3 +91,42 @@ def test_refused_status_delays_no_event(outbox: Outbox) -> None:
     put(outbox, "event")
     served.turn()
     assert broker.events == {"event": False}
+
+
+def test_live_events_overtake_a_backlog_that_keeps_its_order(outbox: Outbox) -> None:
+    for number in range(10):
+        put(outbox, f"old-{number}")
+    broker = Broker(set())
+    served = deliver(broker, outbox)
+    served.turn()
+    put(outbox, "live-0")
+    put(outbox, "live-1")
+    for _ in range(11):
+        served.turn()
+    assert outbox.depth == 0
+    order = list(broker.events)
+    assert order.index("live-1") < order.index("old-6")
+    assert [event_id for event_id in order if event_id.startswith("old")] == [f"old-{number}" for number in range(10)]
+    assert order.index("live-0") < order.index("live-1")
+    assert [event_id for event_id, historical in broker.events.items() if not historical] == ["live-0", "live-1"]
+
+
+def test_backlog_is_not_held_up_by_live_events_that_never_end(outbox: Outbox) -> None:
+    put(outbox, "old-0")
+    put(outbox, "old-1")
+    broker = Broker(set())
+    served = deliver(broker, outbox)
+    for number in range(6):
+        put(outbox, f"live-{number}")
+        served.turn()
+    assert {"old-0", "old-1"} <= set(broker.events)
+
+
+def test_message_that_is_no_json_is_sent_as_it_is_and_holds_nothing_up(outbox: Outbox) -> None:
+    outbox.put("odd", "acula/site/device/odd", b"\xff not json")
+    put(outbox, "event")
+    served = deliver(broker := Broker(set()), outbox)
+    served.turn()
+    served.turn()
+    assert broker.events == {"event": True}
+    assert outbox.depth == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from edge import clock
+from edge.outbox import Outbox
 from tests.outboxes import age, disk_without_room, fill, ids, open_outbox
 
 ROOT = Path(__file__).parents[2]
@@ -42,13 +44,13 @@ def test_same_event_is_stored_once(tmp_path: Path) -> None:
 def test_numbers_go_on_after_a_restart_even_of_an_empty_outbox(tmp_path: Path) -> None:
     outbox = open_outbox(tmp_path / "outbox.db")
     fill(outbox, 3)
-    outbox.delete(ids(outbox))
-    last = outbox.last_number
+    outbox.delete(ids(outbox)[:2])
     outbox.close()
     outbox = open_outbox(tmp_path / "outbox.db")
-    assert outbox.last_number == last
-    fill(outbox, 1)
-    assert outbox.pending(1)[0].number > last
+    assert outbox.last_number == 0
+    fill(outbox, 1, first=3)
+    assert [(row.event_id, row.number) for row in outbox.pending(2)] == [("event-2", 0), ("event-3", 1)]
+    assert [row.event_id for row in outbox.pending(2, after=0)] == ["event-3"]
     outbox.close()
 
 
@@ -114,9 +116,15 @@ def test_put_survives_sigkill_at_once_after_it_returned(tmp_path: Path) -> None:
 def test_commits_wait_for_the_disk(tmp_path: Path) -> None:
     """Loss of power cannot be had in a test; what SQLite promises against it can be asked."""
     outbox = open_outbox(tmp_path / "outbox.db")
-    full = 2
-    assert outbox._database.execute("PRAGMA synchronous").fetchone() == (full,)
-    assert outbox._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert outbox._file is not None
+    database, full, normal = outbox._file._database, 2, 1
+    assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    fill(outbox, 1)
+    assert database.execute("PRAGMA synchronous").fetchone() == (full,)
+    outbox.delete(["event-0"])
+    assert database.execute("PRAGMA synchronous").fetchone() == (normal,)
+    fill(outbox, 1)
+    assert database.execute("PRAGMA synchronous").fetchone() == (full,)
     outbox.close()
 
 
@@ -139,6 +147,56 @@ def test_size_cap_drops_the_oldest_and_says_so(tmp_path: Path, logs: list[Any]) 
     assert outbox.dropped == 60 - len(waiting)
     assert outbox.depth == len(waiting)
     assert {entry["event"] for entry in logs} == {"oldest_events_dropped"}
+    outbox.close()
+
+
+def put_mixed(outbox: Outbox, count: int, size: int) -> None:
+    """Events and minutes by turns."""
+    for number in range(count):
+        outbox.put(f"event-{number}", "event", b"x" * size)
+        outbox.put(f"minute-{number}", "minute", b"x" * size, telemetry=True)
+
+
+def test_size_cap_drops_telemetry_before_any_event(tmp_path: Path, logs: list[Any]) -> None:
+    outbox = open_outbox(tmp_path / "outbox.db", max_mb=1)
+    put_mixed(outbox, 20, 40_000)
+    waiting = ids(outbox)
+    assert [name for name in waiting if name.startswith("event")] == [f"event-{number}" for number in range(20)]
+    assert len(waiting) < 30
+    assert outbox.dropped == 40 - len(waiting)
+    fill(outbox, 20, first=20, size=40_000)
+    waiting = ids(outbox)
+    assert not [name for name in waiting if name.startswith("minute")]
+    assert waiting == [f"event-{number}" for number in range(40 - len(waiting), 40)]
+    outbox.close()
+
+
+def test_memory_drops_telemetry_before_any_event(tmp_path: Path, logs: list[Any]) -> None:
+    outbox = open_outbox(tmp_path / "outbox.db")
+    with disk_without_room():
+        put_mixed(outbox, 700, 10)
+        waiting = ids(outbox)
+    assert [name for name in waiting if name.startswith("event")] == [f"event-{number}" for number in range(700)]
+    assert [name for name in waiting if name.startswith("minute")] == [f"minute-{number}" for number in range(400, 700)]
+    outbox.close()
+
+
+def test_outbox_of_the_first_release_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    database = sqlite3.connect(path)
+    database.executescript(
+        "PRAGMA journal_mode = WAL; CREATE TABLE message (number INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT "
+        "NULL UNIQUE, topic TEXT NOT NULL, payload BLOB NOT NULL, stored_at REAL);"
+        "PRAGMA application_id = 0x41435541; PRAGMA user_version = 1;"
+        "INSERT INTO message VALUES (7, 'old', 'topic', x'00', NULL);"
+    )
+    database.close()
+    outbox = open_outbox(path)
+    outbox.put("new", "topic", b"1", telemetry=True)
+    assert [(row.event_id, row.number, row.telemetry) for row in outbox.pending(3)] == [
+        ("old", 0, False),
+        ("new", 1, True),
+    ]
     outbox.close()
 
 

@@ -46,7 +46,13 @@ def test_file_name_that_is_not_utf_8_comes_back_from_the_bytes() -> None:
 
 def test_status_has_exactly_the_fields_of_the_contract_and_null_for_unknown() -> None:
     status = status_payload(
-        ORIGIN, state="online", reason="", last_audio_at=ANCHOR.utc, last_inference_at=None, outbox_depth=3
+        ORIGIN,
+        state="online",
+        reason="",
+        last_audio_at=ANCHOR.utc,
+        last_inference_at=None,
+        outbox_depth=3,
+        outbox_dropped=1,
     )
     assert status == {
         "state": "online",
@@ -57,4 +63,5 @@ def test_status_has_exactly_the_fields_of_the_contract_and_null_for_unknown() ->
         "last_audio_at": "2026-11-23T22:00:00.000Z",
         "last_inference_at": None,
         "outbox_depth": 3,
+        "outbox_dropped": 1,
     }

@@ -1,0 +1,109 @@
+"""The export of a student of `distill.teach`: the steps of `quantize.export` with questions in the place of events.
+
+Replaces what differs: which recordings, what is known of them, how a score track is judged, which operating points,
+which words. Graphs, calibration, gates and the bundle's folder are those of every export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from align.corpora import Recording
+from align.corpora.recording import Split
+from edge.backends.base import Backend
+from edge.bundle import Bundle, Manifest, Metric
+from edge.scoring import Report
+from quantize.config import ExportSettings
+from quantize.export import Exporter
+from quantize.operating_points import Choice
+from quantize.parity import LabelAccuracy, Track, score_tracks
+from quantize.questions import choose_sustained, load_clips, question_accuracy, read_question_splits
+from quantize.recordings import LabelledClip
+from quantize.results import Results, metric
+from quantize.rules.graph import WEIGHTED, Graph
+from quantize.rules.placement import multiplications
+from quantize.taught import PROMPTS, Taught, load_taught
+from quantize.taught_card import Size, taught_card
+
+CONTACT = {"heart", "lung"}
+"""Modalities of recordings for which a microphone lay on the body."""
+
+
+def opened(settings: ExportSettings) -> Callable[[Path], Exporter]:
+    """Read student and table; what this gives makes the exporter once there is a scratch folder.
+
+    Raises:
+        UserError: one of them is wrong.
+    """
+    taught = load_taught(settings.checkpoint, settings.labels)
+    splits = read_question_splits(settings.recordings, taught)
+    return lambda scratch: TaughtExporter(settings, taught, splits, scratch)
+
+
+class TaughtExporter(Exporter):
+    """Judges recordings and people; has no marked events."""
+
+    def __init__(
+        self, settings: ExportSettings, taught: Taught, splits: dict[Split, list[Recording]], scratch: Path
+    ) -> None:
+        self._taught = taught
+        super().__init__(settings, taught.checkpoint, splits, scratch)
+
+    def _draft_manifest(self) -> Manifest:
+        touched = {row.modality for row in self._splits["train"]} <= CONTACT
+        modality = "contact" if touched else "airborne"
+        return super()._draft_manifest().model_copy(update={"hop_s": self._taught.hop_s, "modality": modality})
+
+    def _load(self, split: Split) -> list[LabelledClip]:
+        return load_clips(self._splits[split], self._taught)
+
+    def _accuracy(
+        self, test: Sequence[LabelledClip], tracks: Sequence[Track], reference: Sequence[Track]
+    ) -> list[LabelAccuracy]:
+        rounds = self._settings.bootstrap_rounds
+        return question_accuracy(self._taught.questions, test, tracks, reference, rounds=rounds)
+
+    def _choose(self, validation: Sequence[LabelledClip], bundle: Bundle, backend: Backend) -> list[Choice]:
+        tracks = score_tracks(bundle, backend, validation, "validation")
+        chosen = []
+        for column, label in enumerate(self._taught.checkpoint.labels):
+            rows = [row for row, clip in enumerate(validation) if clip.holds[column] is not None]
+            scores = np.array([tracks[row][:, column].mean(dtype=np.float64) for row in rows])
+            truth = np.array([bool(validation[row].holds[column]) for row in rows])
+            chosen.append(choose_sustained(label, scores, truth, bundle.manifest.window_s))
+        return chosen
+
+    def _events(
+        self,
+        choices: Sequence[Choice],  # noqa: ARG002 - nobody marks when a question is answered
+        test: Sequence[LabelledClip],  # noqa: ARG002
+        tracks: Sequence[Track],  # noqa: ARG002
+    ) -> dict[str, Report]:
+        return {}
+
+    def _metrics(self, measured: Sequence[LabelAccuracy], heard: Mapping[str, Report]) -> tuple[Metric, ...]:  # noqa: ARG002
+        found = []
+        for one in measured:
+            name = one.label.replace(", ", "_")
+            detail = f"test split, {one.positives} yes, {one.negatives} no"
+            found.append(metric(f"auroc_{name}", one.auroc.value, one.auroc.low, one.auroc.high, detail=detail))
+            detail = "AUROC of the checkpoint less this bundle's, paired"
+            found.append(metric(f"auroc_drop_{name}", one.drop.value, one.drop.low, one.drop.high, detail=detail))
+        return tuple(found)
+
+    def _card(self, results: Results) -> str:
+        folder = self._scratch / "bundle"
+        self._taught.write_prompts(folder)
+        student = self._checkpoint.student
+        graph = Graph(onnx.load(str(folder / "encoder.onnx")))
+        size = Size(
+            sum(parameter.numel() for parameter in student.parameters()),
+            sum(multiplications(graph, node) for node in graph.of_type(*WEIGHTED)),
+            results.manifest.window_s,
+        )
+        print(f"      {size}")
+        return taught_card(results, size, (folder / PROMPTS).exists())
