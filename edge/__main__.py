@@ -1,4 +1,4 @@
-"""The program on the device: ``python -m edge {run,replay,score,verify,devices,update}``.
+"""The program on the device: ``python -m edge {run,replay,score,verify,engine,devices,update}``.
 
 Does: reads the command line, starts what it names, and turns a mistake of the user into one line on standard error and
 exit status 2. Does not: do the work. What a command needs is imported when that command runs, so that the others start
@@ -19,6 +19,7 @@ from edge.errors import EXIT_USER_ERROR, exit_status
 
 if TYPE_CHECKING:
     from edge.config import Settings
+    from edge.sections import BundleSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,18 +101,30 @@ def _score(parser: argparse.ArgumentParser, arguments: list[str], _started: floa
 
 def _verify(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="bundle (default: the one that bundle.path names)")
+    parser.add_argument(
+        "--backend", choices=("onnxruntime", "tensorrt"), help="check this one (default: all there are)"
+    )
     parsed, settings = _read_settings(parser, arguments)
     if settings is None:
         return 0
-    from edge.pipeline import open_model
+    from edge.verify import verify
 
-    bundle = settings.bundle.model_copy(update={"path": parsed.folder}) if parsed.folder else settings.bundle
-    model = open_model(bundle)
-    manifest = model.bundle.manifest
-    labels = ", ".join(label.name for label in manifest.labels)
-    print(f"{model.bundle.path}: {model.name}, {manifest.precision}, hears {labels}")
-    print(f"hashes and trust hold; golden outputs agree on {model.backend.name} within {manifest.golden_tolerance:g}")
-    return 0
+    return verify(_bundle_of(parsed, settings), parsed.backend)
+
+
+def _engine(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="bundle (default: the one that bundle.path names)")
+    parser.add_argument("--rebuild", action="store_true", help="build even where an engine fits")
+    parsed, settings = _read_settings(parser, arguments)
+    if settings is None:
+        return 0
+    from edge.verify import build
+
+    return build(_bundle_of(parsed, settings), always=parsed.rebuild)
+
+
+def _bundle_of(parsed: argparse.Namespace, settings: Settings) -> BundleSettings:
+    return settings.bundle.model_copy(update={"path": parsed.folder}) if parsed.folder else settings.bundle
 
 
 def _update(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
@@ -154,6 +167,7 @@ _COMMANDS = {
     "replay": ("hear recordings again, and print their events as JSON lines", _replay),
     "score": ("compare the events of replay with marked ones", _score),
     "verify": ("check a bundle: hashes, trust and golden outputs on this machine", _verify),
+    "engine": ("build a bundle's TensorRT engine on this board, and prove it", _engine),
     "devices": ("list the sound inputs: what source.device may be, and how loud each is now", _devices),
     "update": ("install a new bundle by hand, as the daemon does by itself", _update),
 }

@@ -92,6 +92,11 @@ class Settings(ProgramSettings):
         return Path(self.update.folder).expanduser() if self.update.folder else self.outbox_path.parent / "bundles"
 
 
+def engines_folder(bundle: BundleSettings) -> Path:
+    """Where TensorRT engines lie, resolved for this machine."""
+    return Path(bundle.engines).expanduser() if bundle.engines else _state_folder() / "engines"
+
+
 def _state_folder() -> Path:
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     if given:

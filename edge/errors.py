@@ -32,6 +32,10 @@ class ConfigError(UserError, ValueError):
     """A setting that is unknown, out of range or in conflict with another."""
 
 
+class EngineError(UserError, RuntimeError):
+    """A TensorRT engine that is missing, of another machine or graph, or that cannot be built or run."""
+
+
 class OutboxError(UserError, OSError):
     """An outbox that cannot be opened or written."""
 

@@ -98,6 +98,8 @@ class Manifest(_Model):
     corpora: tuple[Corpus, ...] = ()
     metrics: tuple[Metric, ...] = ()
     golden_tolerance: float = Field(gt=0)
+    tensorrt_tolerance: dict[Literal["int8", "fp16"], Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Of the golden outputs of each precision's graphs for TensorRT; empty: the bundle holds none."""
     files: dict[FileName, Sha256] = Field(default_factory=dict)
 
     @model_validator(mode="after")

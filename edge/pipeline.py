@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.analysis import Analysed, Analyzer
-from edge.backends import open_backend
 from edge.backends.base import Backend
-from edge.bundle import Bundle, check_golden, find_bundle, load_bundle
-from edge.config import Settings
+from edge.backends.choice import choose_backend
+from edge.bundle import Bundle, find_bundle, load_bundle
+from edge.config import Settings, engines_folder
 from edge.errors import AudioError
 from edge.events import Event
 from edge.sections import BundleSettings
@@ -28,6 +28,8 @@ class Model:
 
     bundle: Bundle
     backend: Backend
+    trouble: Callable[[], str] = lambda: ""
+    """Why another runtime computes than should; empty where all is as wanted."""
 
     @property
     def name(self) -> str:
@@ -65,20 +67,28 @@ class Model:
         return self.analyzer(settings, input_rate_hz=self.sample_rate_hz, channels=1).widest
 
 
-def open_model(settings: BundleSettings) -> Model:
-    """Load the bundle, open it on its backend, and compare its golden outputs.
+def open_bundle(settings: BundleSettings) -> Bundle:
+    """Load the bundle that is set, or the one that ships.
 
     Raises:
-        BundleError: it is incomplete, altered, not trusted, or computes something else here.
+        BundleError: it is incomplete, altered or not trusted.
     """
-    bundle = load_bundle(
+    return load_bundle(
         find_bundle(settings.path),
         trusted_keys=[Path(key) for key in settings.trusted_keys],
         allow_unsigned=settings.allow_unsigned,
     )
-    backend = open_backend(bundle, settings.backend)
-    check_golden(bundle, backend)
-    return Model(bundle, backend)
+
+
+def open_model(settings: BundleSettings) -> Model:
+    """Load the bundle, open it on the best backend whose golden outputs agree.
+
+    Raises:
+        BundleError: it is incomplete, altered, not trusted, or computes something else here.
+    """
+    bundle = open_bundle(settings)
+    choice = choose_backend(bundle, settings.backend, engines_folder(settings))
+    return Model(bundle, choice.backend, choice.trouble)
 
 
 class SourceAnalyzer:
@@ -109,6 +119,13 @@ class SourceAnalyzer:
         """Seconds of sound taken in; gaps and padding do not count."""
         current = self._analyzer.monitored if self._analyzer is not None else 0
         return (self._monitored + current) / self.model.sample_rate_hz
+
+    @property
+    def settled(self) -> int:
+        """No event that is still to come begins before this absolute sample index, at the bundle's rate."""
+        if self._analyzer is not None:
+            return self._analyzer.settled
+        return self.position * self.model.sample_rate_hz // self._source.sample_rate_hz if self.position else 0
 
     def push(self, block: Block) -> list[Event]:
         """Take a block; return the events that became final, those before a gap first.

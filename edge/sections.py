@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import CliSuppress
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Threshold = Annotated[float, Field(ge=0.01, le=1.0, allow_inf_nan=False)]
@@ -73,8 +74,11 @@ class BundleSettings(Section):
     """PEM files of the Ed25519 public keys whose signature on a bundle is accepted."""
     allow_unsigned: bool = False
     """Run a bundle that nobody has signed."""
-    backend: Literal["auto", "onnxruntime"] = "auto"
-    """What computes; auto: the best that this machine has."""
+    backend: Literal["auto", "onnxruntime", "tensorrt"] = "auto"
+    """What computes; auto: TensorRT where it is installed and an engine was built, else ONNX Runtime. An engine that
+    does not prove itself is not used: ONNX Runtime goes on, and the status says why."""
+    engines: str = ""
+    """Folder of TensorRT engines built on this board; empty: engines, beside the outbox file's default."""
 
 
 class WindowSettings(Section):
@@ -113,6 +117,10 @@ class MqttSettings(Section):
     """User name at the broker; empty: none."""
     password_file: str = ""
     """File whose first line is the password at the broker; empty: none."""
+    password: CliSuppress[Annotated[SecretStr, Field(exclude=True, repr=False)]] = SecretStr("")
+    """The password itself, from the environment alone: neither a file for all settings nor a command line keeps it."""
+    allow_plaintext: bool = False
+    """Send without TLS to a broker on another machine, where everybody on the way can read events and password."""
 
 
 class OutboxSettings(Section):

@@ -69,7 +69,8 @@ def test_edge_never_mentions_training_libraries() -> None:
 
 @pytest.mark.skipif(not (os.environ.get("CI") or shutil.which("shellcheck")), reason="shellcheck is not installed")
 def test_shell_scripts_are_clean() -> None:
-    scripts = [".ci/run", *(str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("*.sh"))]
+    folders = ("tests", "quantize")
+    scripts = [".ci/run", *(str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).glob("*.sh"))]
     run = subprocess.run(["shellcheck", *scripts], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout
 

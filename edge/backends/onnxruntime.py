@@ -31,6 +31,13 @@ class OnnxRuntimeBackend:
         _check(bundle, self._frontend, {"waveform": [1, manifest.window_samples]}, {"log_mel": log_mel})
         _check(bundle, self._encoder, {"log_mel": log_mel}, {"embedding": embedding, "scores": scores})
 
+    def log_mel(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The front-end alone: (window_samples,) float32 to (mel_bands, frames). ValueError for another length."""
+        if waveform.shape != (self._window_samples,):
+            raise ValueError(f"expected {self._window_samples} samples, got {waveform.shape}")
+        (log_mel,) = self._frontend.run(["log_mel"], {"waveform": waveform[np.newaxis]})
+        return np.asarray(log_mel[0])
+
     def infer(self, waveform: NDArray[np.float32]) -> Output:
         """Run one window: (window_samples,) float32. Raises ValueError for another length."""
         if waveform.shape != (self._window_samples,):

@@ -29,7 +29,7 @@ FLOAT_ONLY = (
     "Log",
 )
 POOLED = ("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax")
-GATES = ("Sigmoid", "HardSigmoid")
+SWISH = ("HardSwish", "HardSigmoid", "Sigmoid")
 CHANNELS = 16
 """Tensor cores take channels in groups of so many; others are padded."""
 
@@ -153,21 +153,13 @@ def _downstream(graph: Graph, node: NodeProto) -> Iterator[NodeProto]:
 
 
 def _in_gate(graph: Graph, node: NodeProto) -> bool:
-    """Between a global pooling and the sigmoid that scales channels with it."""
-    ahead: list[NodeProto] = [node]
-    for _ in range(8):
-        ahead = [reader for one in ahead for name in one.output for reader in graph.readers(name)]
-        if any(one.op_type in GATES for one in ahead):
-            break
-    else:
+    """Whether what a global pooling made of a tensor comes, through this layer, to scale that tensor."""
+    above = graph.producer.get(node.input[0])
+    while above is not None and above.op_type not in POOLED:
+        above = graph.producer.get(above.input[0]) if above.input else None
+    if above is None:
         return False
-    made_by = graph.producer.get(node.input[0])
-    for _ in range(12):
-        if made_by is None or made_by.op_type in POOLED:
-            break
-        made_by = graph.producer.get(made_by.input[0]) if made_by.input else None
-    gated = any(reader.op_type == "Mul" for one in ahead for name in one.output for reader in graph.readers(name))
-    return made_by is not None and made_by.op_type in POOLED and gated
+    return any(one.op_type == "Mul" and above.input[0] in one.input for one in _downstream(graph, node))
 
 
 def multiplications(graph: Graph, node: NodeProto) -> int:
@@ -234,6 +226,6 @@ def swish_after_depthwise(case: Case) -> Iterator[Problem]:
         weight = graph.weight(node)
         if weight is None or not graph.is_int8(node) or not depthwise(node, weight):
             continue
-        if any(reader.op_type in ("HardSwish", *GATES) for reader in graph.consumers[node.output[0]]):
+        if any(reader.op_type in SWISH for reader in graph.consumers[node.output[0]]):
             problem = "a depthwise convolution in INT8 with a swish behind it fails to build in 8.5.2 (TensorRT#3385)"
             yield Problem(graph.title(node), problem, "exclude the layer, or train with ReLU")

@@ -32,7 +32,7 @@ def test_infer_depends_on_the_window_alone(tiny_bundle, tiny_backend):
     # A read-only view at an odd offset, as the ring gives it.
     shifted = np.concatenate([np.zeros(3, np.float32), noise()])[3:]
     shifted.flags.writeable = False
-    for backend in (tiny_backend, open_backend(tiny_bundle, "onnxruntime", threads=2)):
+    for backend in (tiny_backend, open_backend(tiny_bundle, threads=2)):
         again = backend.infer(shifted)
         assert np.array_equal(first.scores, again.scores)
         assert np.array_equal(first.log_mel, again.log_mel)
