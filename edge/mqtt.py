@@ -24,7 +24,7 @@ from typing import Any
 import structlog
 
 from edge.connection import Address, BrokerError, Connection, Protocol
-from edge.credentials import read_password, tls_context
+from edge.credentials import Credentials
 from edge.delivery import Delivery
 from edge.errors import ConfigError
 from edge.live import LiveMessages
@@ -67,7 +67,7 @@ class Publisher:
             status: gives the status payload of the moment; called from this publisher's thread.
 
         Raises:
-            ConfigError: settings that exclude each other, or a file for TLS or the password that cannot be read.
+            ConfigError: as `edge.credentials.Credentials` says.
         """
         self._live = LiveMessages()
         self._settings = settings
@@ -76,8 +76,7 @@ class Publisher:
         self._client_id = base_topic.replace("/", ":")
         self._outbox = outbox
         self._status = status
-        self._tls = tls_context(settings)
-        read_password(settings)
+        self._credentials = Credentials(settings)
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -211,7 +210,7 @@ class Publisher:
 
     def _address(self) -> Address:
         try:
-            password = read_password(self._settings)
+            password = self._credentials.password()
         except ConfigError as error:
             raise BrokerError("credentials", str(error)) from error
         return Address(
@@ -220,7 +219,7 @@ class Publisher:
             client_id=self._client_id,
             username=self._settings.username,
             password=password,
-            tls=self._tls,
+            tls=self._credentials.tls,
             will_topic=self._status_topic,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import ssl
+import stat
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -15,7 +16,7 @@ from cryptography import x509
 from edge import clock
 from edge.config import Settings
 from edge.connection import Address, BrokerError, Connection, Protocol
-from edge.credentials import read_password, tls_context
+from edge.credentials import Credentials
 from edge.doctor.finding import Finding, fail, ok, warn
 from edge.errors import ConfigError
 from edge.sections import MqttSettings
@@ -29,10 +30,14 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
     """Name, connection, certificates, login, and leave to publish under the device's own topic."""
     mqtt = settings.mqtt
     try:
-        tls, password = tls_context(mqtt), read_password(mqtt)
+        credentials = Credentials(mqtt)
+        tls, password = credentials.tls, credentials.password()
     except ConfigError as error:
         yield fail("broker", str(error), "change [mqtt], or the file that it names")
         return
+    for name, file in (("mqtt.password_file", mqtt.password_file), ("mqtt.key", mqtt.key or mqtt.certificate)):
+        if file and Path(file).stat().st_mode & stat.S_IROTH:
+            yield warn("secrets", f"{name} = {file} can be read by every user of this machine", f"chmod o-rwx {file}")
     where = f"{mqtt.host}:{mqtt.port}"
     try:
         found = socket.getaddrinfo(mqtt.host, mqtt.port, type=socket.SOCK_STREAM)
