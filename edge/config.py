@@ -19,6 +19,7 @@ from edge.sections import (
     ClipSettings,
     DeviceSettings,
     LogSettings,
+    MetricsSettings,
     MqttSettings,
     NamedSourceSettings,
     OutboxSettings,
@@ -51,6 +52,7 @@ class Settings(ProgramSettings):
     outbox: OutboxSettings = OutboxSettings()
     clips: ClipSettings = ClipSettings()
     update: UpdateSettings = UpdateSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

@@ -25,6 +25,7 @@ from edge.hooks import Hooks
 from edge.journal import Journal
 from edge.listener import Listener
 from edge.listeners import Listeners, open_sources
+from edge.metrics import start_metrics
 from edge.minute import Minutes
 from edge.mqtt import Publisher
 from edge.notify import Notifier
@@ -102,6 +103,7 @@ def run(settings: Settings, started: float) -> int:
     ending = Ending(listeners)
     running.on_left = ending.restart
     updater = Updater(settings, ending.restart) if settings.update.enabled else None
+    end_metrics = start_metrics(settings.metrics, hooks, model, listeners, outbox=outbox, publisher=publisher)
     for listener in listeners:
         minutes.watch(listener)
     notifier = Notifier()
@@ -150,6 +152,7 @@ def run(settings: Settings, started: float) -> int:
         listeners.stop()
         if clips is not None:
             clips.close(_CLIPS_STOP_S)
+        end_metrics()
         publisher.stop(DRAIN_S, farewell)
         outbox.close()
         log.info("stopped", reason=farewell, events=journal.events, waiting=outbox.depth, dropped=outbox.dropped)
