@@ -129,6 +129,9 @@ def _for_one_window(path: Path) -> onnx.ModelProto:
             size.dim_value = 1
             # What shape inference had written down names the free dimension.
             del model.graph.value_info[:]
+    for entry in model.metadata_props:
+        if entry.key == "max_batch":
+            entry.value = "1"
     return model
 
 
