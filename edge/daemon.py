@@ -75,9 +75,10 @@ def run(settings: Settings, started: float) -> int:
         origin, settings.base_topic, outbox, corrections=corrections, hooks=hooks, notify=publisher.notify
     )
     minutes = Minutes(origin, settings.base_topic, outbox, corrections=corrections, hooks=hooks)
-    if settings.respiration.enabled:
+    if settings.respiration.enabled is not False:
         topic = f"{settings.base_topic}/respiration"
-        breathing = Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name))
+        airborne = settings.respiration.enabled is True
+        breathing = Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name), airborne=airborne)
         minutes.respiration = lambda name: asdict(breathing.take(name))
     listeners = Listeners(
         Listener(name, source, model, settings, pace=pace, keep=journal.keep, hooks=hooks)
