@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.events import REGION_LIMIT_S
-from quantize.card import FEW_CLIPS, operating_points, precision, training
+from quantize.card import FEW_CLIPS, failures, operating_points, precision, training
 from quantize.questions import SPECIFICITY
 from quantize.results import Results
 
@@ -38,7 +38,7 @@ class Size:
 def taught_card(results: Results, size: Size, has_prompts: bool) -> str:
     """Write the card."""
     sections = [_purpose(results, size, has_prompts), training(results), _accuracy(results)]
-    sections += [_points(results), precision(results), _limitations(results)]
+    sections += [failures(results), _points(results), precision(results), _limitations(results)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -74,7 +74,7 @@ def _accuracy(results: Results) -> str:
             "recording it is asked whether the sound was heard in it, where the corpus says so. 95 % intervals by "
             "bootstrap over people.",
             "",
-            "| question | yes | no | AUROC | below the checkpoint |",
+            "| question | yes | no | AUROC | below float32 |",
             "|---|---|---|---|---|",
             *rows,
         ]
