@@ -148,8 +148,10 @@ class Connection:
     def subscribe(self, topic: str) -> None:
         """Ask for the messages of a topic, with QoS 1; `take_heard` gives them."""
         # Only version 5 tells a message that is retained from others once the subscription stands.
-        options = SubscribeOptions(qos=1, retainAsPublished=True) if self.protocol == "5" else None
-        self._client.subscribe(topic, qos=1, options=options)
+        if self.protocol == "5":
+            self._client.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
+        else:
+            self._client.subscribe(topic, qos=1)
 
     def take_heard(self) -> list[Heard]:
         """The messages that came since the last call."""

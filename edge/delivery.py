@@ -61,7 +61,7 @@ class Delivery:
         self._unanswered: set[int] = set()
         """Messages of the dialogues in flight."""
         self._status_message: int | None = None
-        self._said: tuple[Any, ...] | None = None
+        self._summary: tuple[Any, ...] | None = None
         self._status_due = 0.0
         self._maintenance_due = 0.0
         self._events_due = 0.0

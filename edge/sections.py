@@ -184,7 +184,7 @@ class CommandSettings(Section):
     """Whether this device takes commands over MQTT."""
 
     enabled: bool = False
-    """Take commands (thresholds, update, restart) from acula/<site>/<name>/command; the broker says who may send any."""
+    """Take commands (thresholds, update, restart) from acula/<site>/<name>/command; the broker says who may send."""
 
 
 class LogSettings(Section):

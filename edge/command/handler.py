@@ -122,7 +122,8 @@ class Commands:
             self._answer(command.id, command.command, "done")
         elif isinstance(command, Restart):
             self._answer(command.id, command.command, "accepted")
-            self._restart()
+            # Closing the sources may take a while, in which the answer goes out.
+            threading.Thread(target=self._restart, name="restart", daemon=True).start()
         elif self._update is None:
             self._answer(command.id, command.command, "refused", "update.enabled is false on this device")
         else:

@@ -36,8 +36,8 @@ class Thresholds:
         self._kept_in = kept_in
         self.current = {**self._configured, **self._read()}
         """Threshold per label, where it is not the bundle's."""
-        self.apply: Callable[[Mapping[str, float]], None] = lambda _thresholds: None
-        """Brings new ones into force."""
+        self.listeners: list[Callable[[Mapping[str, float]], None]] = []
+        """Who is told of new ones."""
         self._tell()
 
     def set(self, thresholds: Mapping[str, float], *, keep: bool) -> None:
@@ -52,7 +52,8 @@ class Thresholds:
         if keep:
             self._keep(thresholds)
         self.current = {**self._configured, **thresholds}
-        self.apply(self.current)
+        for apply in self.listeners:
+            apply(self.current)
         self._tell()
 
     def differences(self) -> dict[str, dict[str, float]] | None:
