@@ -30,6 +30,7 @@ from distill.figures import plot_learning_curves
 from distill.finishing import Pupils, finish, of_recordings, open_texts
 from distill.heads import fit_head
 from distill.lessons import Views, learn
+from distill.moments import Moments
 from distill.student import StudentShape
 from distill.teach_config import TeachSettings
 from distill.teacher import open_teacher
@@ -102,6 +103,9 @@ def open_splits(settings: TeachSettings) -> dict[str, Clips]:
             f"{settings.recordings}: {len(splits['train'])} training recordings do not fill a batch of "
             f"{settings.batch_size}; lower --batch_size or give more"
         )
+    for event in settings.events:
+        if not any(row.event == event for row in splits["train"].rows):
+            raise CorpusError(f"{settings.recordings}: no training recording has the event {event}")
     for question in settings.tasks:
         for part in splits.values():
             asked = examples(question, part.rows, np.zeros((len(part), 1), dtype=np.float32))
@@ -115,7 +119,7 @@ def make_task(settings: TeachSettings, taught: Pupils) -> TeachingTask:
     tasks, size = settings.tasks, taught.lessons.teacher_size
     shape = StudentShape(
         mel_bands=settings.front_end.mel_bands,
-        labels=len(tasks),
+        labels=len(settings.events) + len(tasks),
         width=settings.width,
         context_blocks=settings.context_blocks,
         embedding_size=settings.embedding_size,
@@ -138,7 +142,8 @@ def make_task(settings: TeachSettings, taught: Pupils) -> TeachingTask:
     biases = np.array([head.bias for head in heads])
     task.attach(taught.lessons, torch.from_numpy(weights).float(), torch.from_numpy(biases).float())
     held_out, answers = taught.held_out.clips, torch.from_numpy(taught.held_out_lessons[0].astype(np.float32))
-    task.judge = lambda: judge(task, held_out, answers, tasks, taught.train.length)
+    events, length = settings.events, taught.train.length
+    task.judge = lambda: judge(task, held_out, answers, events=events, tasks=tasks, window_samples=length)
     return task
 
 
@@ -150,6 +155,7 @@ def fit(task: TeachingTask, taught: Pupils, settings: TeachSettings) -> None:
         taught.train,
         taught.lessons,
         torch.tensor(answers, dtype=torch.float32).reshape(len(answers), len(settings.tasks)),
+        Moments(taught.train.clips, settings.events, settings.front_end, taught.train.length),
         settings.batch_size,
         settings.seed,
     )

@@ -99,13 +99,16 @@ def finish(
         fitted, asked = (of_recordings(question, views.clips.rows, found) for views, found in embedded.items())
         heads[question.name] = calibrate(fit_head(fitted), asked)
     with torch.no_grad():
-        for row, head in enumerate(heads.values()):
+        for row, head in enumerate(heads.values(), start=len(settings.events)):
             student.window_head.weight[row] = torch.from_numpy(head.weight)
             student.window_head.bias[row] = head.bias
     figures |= {f"fitted/{name}": value for name, value in task.judge().items()}
-    labels = tuple(
-        LabelSpec(name=question.name, kind="clip", task=question, temperature=heads[question.name].temperature)
-        for question in settings.tasks
+    labels = (
+        *(LabelSpec(name=event, kind="frame") for event in settings.events),
+        *(
+            LabelSpec(name=question.name, kind="clip", task=question, temperature=heads[question.name].temperature)
+            for question in settings.tasks
+        ),
     )
     result = TaughtStudent(
         student,

@@ -25,7 +25,7 @@ from align.clips import Clips
 from align.files import write_whole, writing_whole
 from distill.teach_config import ViewSettings
 from distill.teacher import Teacher
-from distill.views import RECIPE, make_view
+from distill.views import RECIPE, draws, make_view, start_of
 from edge.errors import UserError
 
 BATCH_SIZE = 64
@@ -57,6 +57,11 @@ class Views(Dataset[Samples]):
             settings=self.settings,
             seed=self.seed,
         )
+
+    def start(self, recording: int, number: int) -> int:
+        """The sample of the recording at which that view begins."""
+        rng = draws(self.clips.keys[recording], number, self.seed)
+        return start_of(len(self.clips.samples(recording)), self.length, rng)
 
     def origin(self) -> dict[str, Any]:
         """All that the views depend on but their number."""

@@ -19,6 +19,7 @@ from torchaudio.transforms import FrequencyMasking
 
 from align.statistics import auroc, clip_scores
 from distill.frontend import LogMel
+from distill.moments import of_windows
 from distill.scenes import Clip
 from distill.student import FRAMES_PER_STEP, Student, StudentShape, joint_scores
 from distill.targets import PRESENT, UNKNOWN, to_steps
@@ -87,7 +88,7 @@ class StudentTask(lightning.LightningModule):
             log_mel = self.mask_bands(log_mel, float(log_mel.mean()))
         _, step_logits, window_logits = self.student(log_mel)
         step_loss = self.loss(step_logits, targets)
-        window_loss = self.loss(window_logits, _window_targets(targets))
+        window_loss = self.loss(window_logits, of_windows(targets))
         self.log_dict({"train/step_loss": step_loss, "train/window_loss": window_loss}, on_step=False, on_epoch=True)
         loss: Tensor = step_loss + WINDOW_LOSS_WEIGHT * window_loss
         self.log("loss", loss, prog_bar=True, logger=False)
@@ -155,10 +156,3 @@ class StudentTask(lightning.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.learning_rate, total_steps=steps, pct_start=0.1)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def _window_targets(targets: Tensor) -> Tensor:
-    """Targets of whole windows (batch, labels): present if any step is, unknown if that cannot be told."""
-    present = (targets == PRESENT).any(dim=1)
-    unknown = (targets == UNKNOWN).any(dim=1)
-    return torch.where(present, PRESENT, torch.where(unknown, UNKNOWN, 0))

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from align.objectives import linear_cka
+from distill.module import WINDOW_LOSS_WEIGHT, MaskedBinaryCrossEntropy
+from distill.moments import of_windows
 from distill.teach_config import ObjectiveWeights
 
 
@@ -32,6 +34,12 @@ class Taught(NamedTuple):
     """(batch, labels) of the teacher's heads."""
     answers: Tensor
     """(batch, labels): 1, 0, or NaN where nobody knows."""
+    step_logits: Tensor
+    """(batch, steps, events)."""
+    window_logits: Tensor
+    """(batch, events): whether the window holds the event at all."""
+    moments: Tensor
+    """(batch, steps, events) of `distill.targets`."""
 
 
 class EmbeddingCosine(nn.Module):
@@ -129,8 +137,25 @@ class HardLabels(nn.Module):
         return ((losses * known).sum(dim=0) / known.sum(dim=0).clamp(min=1)).mean()
 
 
+class Events(nn.Module):
+    """Cross-entropy of what is known of each step, and half of that of the whole window, as `distill.train` has them.
+
+    Inputs: logits (batch, steps, events) and (batch, events), targets (batch, steps, events).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known = MaskedBinaryCrossEntropy()
+
+    def forward(self, step_logits: Tensor, window_logits: Tensor, moments: Tensor) -> Tensor:
+        """Return the scalar loss."""
+        of_steps: Tensor = self.known(step_logits, moments)
+        of_window: Tensor = self.known(window_logits, of_windows(moments))
+        return of_steps + WINDOW_LOSS_WEIGHT * of_window
+
+
 class TeachingLoss(nn.Module):
-    """The losses that have a weight, each with its weight applied."""
+    """The losses that have a weight and something to learn from, each with its weight applied."""
 
     def __init__(self, weights: ObjectiveWeights) -> None:
         super().__init__()
@@ -138,6 +163,7 @@ class TeachingLoss(nn.Module):
         self.cosine, self.smooth_l1 = EmbeddingCosine(), EmbeddingRegression()
         self.relational, self.cka = Relational(), CenteredKernelAlignment()
         self.soft_labels, self.hard_labels = SoftLabels(weights.temperature), HardLabels()
+        self.events = Events()
 
     def forward(self, taught: Taught) -> dict[str, Tensor]:
         """Scalars by name; in float32, whatever the net is trained in."""
@@ -150,6 +176,7 @@ class TeachingLoss(nn.Module):
                 "cka": (said.embedding, said.teacher),
                 "soft_labels": (said.logits, said.teacher_logits),
                 "hard_labels": (said.logits, said.answers),
+                "events": (said.step_logits, said.window_logits, said.moments),
             }
-            weights = {name: float(getattr(self.weights, name)) for name in inputs}
+            weights = {name: float(getattr(self.weights, name)) for name in inputs if inputs[name][0].shape[-1]}
             return {name: weight * getattr(self, name)(*inputs[name]) for name, weight in weights.items() if weight > 0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +42,7 @@ class ObjectiveWeights(BaseModel):
     cka: float = Field(0.0, ge=0, description="1 - debiased CKA of the batch; for batches of 128 or more")
     soft_labels: float = Field(0.5, ge=0, description="probabilities of the teacher's heads")
     hard_labels: float = Field(0.5, ge=0, description="the answers themselves")
+    events: float = Field(1.0, ge=0, description="events in time, where their moments are known (with events only)")
     temperature: float = Field(2.0, ge=1, le=20, description="by which logits are divided for the soft labels")
 
 
@@ -77,6 +79,7 @@ class TeachSettings(ProgramSettings):
     output: Path = Field(description="folder for checkpoints, metrics and plots; a run found there is resumed")
     corpora: tuple[str, ...] = Field((), description="corpora to use (default: all)")
     teacher: TeacherSettings
+    events: tuple[str, ...] = Field((), description="events in time that become labels of steps, as of distill.train")
     tasks: tuple[Task, ...] = Field((), description="questions that become labels of the whole window")
     text_labels: tuple[TextLabel, ...] = Field((), description="labels made of texts alone (aligned teacher only)")
     objective: ObjectiveWeights = ObjectiveWeights.model_validate({})
@@ -105,20 +108,22 @@ def refuse_misfits(settings: TeachSettings) -> None:
     Raises:
         ConfigError: they do not; the message names them.
     """
-    front_end, rate = settings.front_end, settings.front_end.sample_rate_hz
-    problem = next(filter(None, (_of_teacher(settings), _of_front_end(front_end), _of_labels(settings))), "")
-    for name, value in (("window_s", settings.window_s), ("hop_s", settings.hop_s)):
-        hops = value * rate / front_end.hop_samples
-        if abs(hops - round(hops)) > 1e-6:
-            problem = f"{name} = {value:g} is no multiple of the front-end's hop, {front_end.hop_samples / rate:g} s"
-    if settings.hop_s > settings.window_s:
-        problem = f"hop_s = {settings.hop_s:g} is longer than window_s = {settings.window_s:g}"
-    if settings.quantise_epochs >= settings.epochs:
-        problem = f"quantise_epochs = {settings.quantise_epochs} must be less than epochs = {settings.epochs}"
-    if settings.views.snr_db[0] > settings.views.snr_db[1]:
-        problem = f"views.snr_db = {list(settings.views.snr_db)}: write the lowest first"
-    if problem:
+    for problem in _misfits(settings):
         raise ConfigError(problem)
+
+
+def _misfits(settings: TeachSettings) -> Iterator[str]:
+    yield from filter(None, (_of_teacher(settings), _of_front_end(settings), _of_labels(settings)))
+    hop = settings.front_end.hop_samples / settings.front_end.sample_rate_hz
+    for name, value in (("window_s", settings.window_s), ("hop_s", settings.hop_s)):
+        if abs(value / hop - round(value / hop)) > 1e-6:
+            yield f"{name} = {value:g} is no multiple of the front-end's hop, {hop:g} s"
+    if settings.hop_s > settings.window_s:
+        yield f"hop_s = {settings.hop_s:g} is longer than window_s = {settings.window_s:g}"
+    if settings.quantise_epochs >= settings.epochs:
+        yield f"quantise_epochs = {settings.quantise_epochs} must be less than epochs = {settings.epochs}"
+    if settings.views.snr_db[0] > settings.views.snr_db[1]:
+        yield f"views.snr_db = {list(settings.views.snr_db)}: write the lowest first"
 
 
 def refuse_missing(settings: TeachSettings) -> None:
@@ -143,16 +148,21 @@ def _of_teacher(settings: TeachSettings) -> str:
     return ""
 
 
-def _of_front_end(front_end: FrontEnd) -> str:
+def _of_front_end(settings: TeachSettings) -> str:
+    front_end = settings.front_end
     if front_end.mel_bands % 16:
         return f"front_end.mel_bands = {front_end.mel_bands} must be a multiple of 16"
+    # Four hops are a step of the student, ten milliseconds one of what is known of a recording's moments.
+    step, unit = 4 * front_end.hop_samples, front_end.sample_rate_hz / 100
+    if settings.events and not (step / unit).is_integer():
+        return f"front_end.hop_samples = {front_end.hop_samples}: four hops must be a multiple of 0.01 s for events"
     if not front_end.low_hz < front_end.high_hz <= front_end.sample_rate_hz / 2:
         return f"front_end.high_hz = {front_end.high_hz:g} must lie above low_hz and within half of the sample rate"
     return ""
 
 
 def _of_labels(settings: TeachSettings) -> str:
-    names = [task.name for task in settings.tasks] + [label.name for label in settings.text_labels]
+    names = [*settings.events, *(task.name for task in settings.tasks), *(text.name for text in settings.text_labels)]
     for name in names:
         if not re.fullmatch(LABEL_NAME, name):
             return f"label '{name}': write small letters, digits, dashes and underscores; it becomes part of topics"
@@ -163,9 +173,10 @@ def _of_labels(settings: TeachSettings) -> str:
         if label.like and label.like not in tasks:
             return f"text label {label.name}: like = {label.like} is none of the tasks ({', '.join(tasks) or 'none'})"
     if not names:
-        return "nothing to say: give [[tasks]] or [[text_labels]] in the --config file"
+        return "nothing to say: give [[tasks]], [[text_labels]] or events in the --config file"
     weights = settings.objective
     embedding = weights.cosine or weights.smooth_l1 or weights.relational or weights.cka
-    if not embedding and not (settings.tasks and (weights.soft_labels or weights.hard_labels)):
+    labels = settings.tasks and (weights.soft_labels or weights.hard_labels)
+    if not (embedding or labels or (settings.events and weights.events)):
         return "nothing to learn: give [[tasks]], or a weight above 0 to a loss of [objective] that needs none"
     return ""

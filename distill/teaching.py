@@ -21,9 +21,11 @@ from align.tasks import Task, examples
 from distill.embedding import embed_recordings
 from distill.frontend import LogMel
 from distill.lessons import Lessons, Views
+from distill.moments import Moments
 from distill.objectives import Taught, TeachingLoss
 from distill.quantised import QuantisedStudent
 from distill.student import Student, StudentShape
+from distill.targets import holds
 from distill.teach_config import ObjectiveWeights
 from edge.manifest import FrontEnd
 
@@ -40,14 +42,18 @@ class Lesson(NamedTuple):
     """(teacher_size,) float32: the teacher's embedding of this view."""
     answers: Tensor
     """(tasks,) float32, NaN for unknown."""
+    moments: Tensor
+    """(steps, events) int8, as `distill.targets` has them."""
 
 
 class LessonPlan(Dataset[Lesson]):
     """Lessons by number: which recording comes when, in which view, is a function of (seed, number) alone."""
 
-    def __init__(self, views: Views, lessons: Lessons, answers: Tensor, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, views: Views, lessons: Lessons, answers: Tensor, moments: Moments, batch_size: int, seed: int
+    ) -> None:
         """`answers` are (recordings, tasks); an epoch drops what does not fill a batch."""
-        self.views, self.lessons, self.answers, self.seed = views, lessons, answers, seed
+        self.views, self.lessons, self.answers, self.moments, self.seed = views, lessons, answers, moments, seed
         self.per_epoch = len(views.clips) // batch_size * batch_size
 
     def __getitem__(self, number: int) -> Lesson:
@@ -59,6 +65,7 @@ class LessonPlan(Dataset[Lesson]):
             torch.from_numpy(self.views.view(recording, view)),
             torch.from_numpy(self.lessons[view][recording].astype(np.float32)),
             self.answers[recording],
+            torch.from_numpy(self.moments.of_view(recording, self.views.start(recording, view))),
         )
 
 
@@ -120,14 +127,18 @@ class TeachingTask(lightning.LightningModule):
         """Return the loss of a batch."""
         lesson = Lesson(*batch)
         hears = self.quantised if self.current_epoch >= self.quantise_from else self.student
-        embedding, _, logits = hears(self._features(lesson.waveform))
+        embedding, step_logits, logits = hears(self._features(lesson.waveform))
+        events = self.student.step_labels
         said = Taught(
             embedding,
             self.projector(embedding),
-            logits[:, self.student.step_labels :],
+            logits[:, events:],
             (lesson.teacher - self.teacher_mean) / self.teacher_scale,
             lesson.teacher @ self.teacher_weight.T + self.teacher_bias,
             lesson.answers,
+            step_logits,
+            logits[:, :events],
+            lesson.moments,
         )
         losses = self.losses(said)
         loss = torch.stack(list(losses.values())).sum()
@@ -156,14 +167,21 @@ class TeachingTask(lightning.LightningModule):
 
 @torch.inference_mode()
 def judge(
-    task: TeachingTask, held_out: Clips, teacher: Tensor, tasks: tuple[Task, ...], window_samples: int
+    task: TeachingTask,
+    held_out: Clips,
+    teacher: Tensor,
+    *,
+    events: tuple[str, ...],
+    tasks: tuple[Task, ...],
+    window_samples: int,
 ) -> dict[str, float]:
-    """Cosine of the projected embeddings of held-out recordings to the teacher's, and AUROC of each task.
+    """Cosine of the projected embeddings of held-out recordings to the teacher's, and AUROC of each label.
 
     Args:
         task: the training.
         held_out: recordings of people that nothing is learnt of.
         teacher: (recordings, teacher_size) the teacher's embeddings of a view of each.
+        events: of the steps; here, whether a recording holds one at all.
         tasks: questions, in the order of the clip labels.
         window_samples: heard at once.
     """
@@ -172,8 +190,12 @@ def judge(
     projected = task.projector(given)
     wanted = (teacher.to(task.device) - task.teacher_mean) / task.teacher_scale
     figures = {"cosine": float(nn.functional.cosine_similarity(projected, wanted, dim=1).mean())}
-    logits = task.student.window_head(given)[:, task.student.step_labels :].float().cpu().numpy()
-    for column, question in enumerate(tasks):
+    logits = task.student.window_head(given).float().cpu().numpy()
+    for column, event in enumerate(events):
+        known = [(row, truth) for row, of in enumerate(held_out.rows) if (truth := holds(of, event)) is not None]
+        if len({truth for _, truth in known}) == 2:
+            figures[f"auroc_{event}"] = auroc([truth for _, truth in known], logits[[row for row, _ in known], column])
+    for column, question in enumerate(tasks, start=len(events)):
         asked = examples(question, held_out.rows, logits[:, column : column + 1])
         if asked.answers.any() and not asked.answers.all():
             figures[f"auroc_{question.name}"] = auroc(asked.answers, asked.features[:, 0])

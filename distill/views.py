@@ -43,9 +43,8 @@ def make_view(
         settings: what is done.
         seed: of the training.
     """
-    rng = np.random.default_rng([seed, number, zlib.crc32(key.encode())])
-    room = len(samples) - length
-    start = int(rng.integers(room + 1 if room > length else len(samples)))
+    rng = draws(key, number, seed)
+    start = start_of(len(samples), length, rng)
     view = crop(samples, length, start)
     if settings.tilt_db:
         view = coloured(view, sample_rate_hz, rng.uniform(-settings.tilt_db, settings.tilt_db, CORNERS))
@@ -57,6 +56,17 @@ def make_view(
     gain = decibels(rng.uniform(-settings.gain_db, settings.gain_db))
     # Never past full scale: what clips is another sound.
     return np.asarray(view * np.float32(min(gain, 1.0 / max(loudest, 1e-9))), dtype=np.float32)
+
+
+def draws(key: str, number: int, seed: int) -> np.random.Generator:
+    """What is random about view `number` of a recording; the first draw is where it begins."""
+    return np.random.default_rng([seed, number, zlib.crc32(key.encode())])
+
+
+def start_of(samples: int, length: int, rng: np.random.Generator) -> int:
+    """Where a view of `length` begins in a recording of so many samples."""
+    room = samples - length
+    return int(rng.integers(room + 1 if room > length else samples))
 
 
 def coloured(samples: Samples, sample_rate_hz: int, corners_db: NDArray[np.float64]) -> Samples:

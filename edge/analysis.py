@@ -95,6 +95,12 @@ class Analyzer:
         return self._windower.end - self._start_index
 
     @property
+    def settled(self) -> int:
+        """No event that is still to come begins before this absolute sample index."""
+        settled = self._detector.settled
+        return self._start_index if settled is None else settled
+
+    @property
     def widest(self) -> int:
         """What `widen` takes at most: the hops that a window holds."""
         return self._window_samples // self._hop_samples

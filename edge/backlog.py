@@ -59,6 +59,11 @@ class Backlog:
             self._ended = True
             self._changed.notify_all()
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for so long at most until `take` need not wait; whether it need not."""
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self._waiting) or self._ended, timeout_s)
+
     def take(self) -> Block | None:
         """The oldest block, as soon as there is one; None once all are taken and no more will come."""
         with self._changed:

@@ -34,6 +34,7 @@ class _Untimed:
     topic: str
     payload: dict[str, Any]
     times_s: Mapping[str, float]
+    telemetry: bool
 
 
 class Corrections:
@@ -45,13 +46,22 @@ class Corrections:
         self._lock = threading.Lock()
         self._untimed: deque[_Untimed] = deque(maxlen=REMEMBERED)
 
-    def note(self, key: str, topic: str, payload: dict[str, Any], times_s: Mapping[str, float]) -> None:
+    def note(
+        self,
+        key: str,
+        topic: str,
+        payload: dict[str, Any],
+        times_s: Mapping[str, float],
+        *,
+        telemetry: bool = False,
+    ) -> None:
         """Remember a message that has just been put into the outbox as `key`.
 
-        times_s: the monotonic time, in seconds, behind each of its fields that hold a time of day.
+        times_s: the monotonic time, in seconds, behind each of its fields that hold a time of day. telemetry: as it was
+        put.
         """
         with self._lock:
-            self._untimed.append(_Untimed(key, topic, payload, times_s))
+            self._untimed.append(_Untimed(key, topic, payload, times_s, telemetry))
 
     def turn(self, now: Reading) -> int:
         """Correct some of what is remembered, if the clock is set; returns how many, 0 when there is nothing to do."""
@@ -64,7 +74,7 @@ class Corrections:
             revised = {**untimed.payload, **times, "clock": "synced", "historical": True, "revision": 1}
             # First the new one, then the old one away: a loss of power in between leaves both. A key of its own,
             # because the old one may be on its way right now, and its acknowledgement must not take the new one along.
-            self._outbox.put(f"{untimed.key}.1", untimed.topic, to_bytes(revised))
+            self._outbox.put(f"{untimed.key}.1", untimed.topic, to_bytes(revised), telemetry=untimed.telemetry)
             self._outbox.delete([untimed.key])
         if due:
             log.info("times_corrected", messages=len(due), now=rfc3339(now.utc))

@@ -7,17 +7,16 @@ Does not: analyse, store or send by itself.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import structlog
 from uuid6 import uuid7
 
-from edge import __version__, clock, logs
+from edge import __version__, logs
 from edge.backends.shared import SharedBackend
 from edge.breathing import Breathing
 from edge.clip_store import ClipStore
 from edge.clips import Clips
-from edge.clock import StepWatch
 from edge.config import Settings
 from edge.corrections import Corrections
 from edge.ending import Ending
@@ -26,6 +25,7 @@ from edge.hooks import Hooks
 from edge.journal import Journal
 from edge.listener import Listener
 from edge.listeners import Listeners, open_sources
+from edge.minute import Minutes
 from edge.mqtt import Publisher
 from edge.notify import Notifier
 from edge.outbox import Outbox
@@ -33,6 +33,7 @@ from edge.payloads import Origin
 from edge.status import Status
 from edge.update.running import RunningBundle
 from edge.update.updater import Updater
+from edge.upkeep import Upkeep
 
 log = structlog.get_logger()
 
@@ -73,9 +74,12 @@ def run(settings: Settings, started: float) -> int:
     journal = Journal(
         origin, settings.base_topic, outbox, corrections=corrections, hooks=hooks, notify=publisher.notify
     )
-    if settings.respiration.enabled:
+    minutes = Minutes(origin, settings.base_topic, outbox, corrections=corrections, hooks=hooks)
+    if settings.respiration.enabled is not False:
         topic = f"{settings.base_topic}/respiration"
-        Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name))
+        airborne = settings.respiration.enabled is True
+        breathing = Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name), airborne=airborne)
+        minutes.respiration = lambda name: asdict(breathing.take(name))
     listeners = Listeners(
         Listener(name, source, model, settings, pace=pace, keep=journal.keep, hooks=hooks)
         for name, pace, source in sources
@@ -98,7 +102,16 @@ def run(settings: Settings, started: float) -> int:
     ending = Ending(listeners)
     running.on_left = ending.restart
     updater = Updater(settings, ending.restart) if settings.update.enabled else None
+    for listener in listeners:
+        minutes.watch(listener)
     notifier = Notifier()
+    upkeep = Upkeep(
+        minutes=minutes,
+        corrections=corrections,
+        notifier=notifier,
+        stuck=lambda: inference.trouble or listeners.stuck(SILENCE_S),
+        notify=publisher.notify,
+    )
     turn_s = min(_TURN_S, notifier.interval_s or _TURN_S)
     ending.on_signal()
     publisher.start()
@@ -118,17 +131,12 @@ def run(settings: Settings, started: float) -> int:
     farewell = "failed"
     try:
         notifier.ready()
-        steps = StepWatch(clock.read())
         while not listeners.wait(turn_s):
-            notifier.turn(inference.trouble or listeners.stuck(SILENCE_S))
-            now = clock.read()
-            if step_s := steps.step_s(now):
-                log.warning("clock_set", by_s=round(step_s, 3), synchronised=now.synchronised)
-            if corrections.turn(now):
-                publisher.notify()
+            upkeep.turn()
             if listeners.stopping_s > _STOP_S:
                 log.error("listeners_do_not_end", action="the sound of the last seconds is lost")
                 break
+        upkeep.turn()
         listeners.raise_error()
         farewell = "stopped"
     except UserError as error:

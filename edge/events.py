@@ -172,6 +172,14 @@ class _LabelDetector:
                     self._follow(self._region, frame, score)
         return self._release(start_frame + len(scores))
 
+    def settled(self, next_frame: int) -> int:
+        """No event that is still to come begins before this frame; `next_frame` is the first not yet taken."""
+        if self._kept:
+            return self._kept[0][0]
+        if self._region is not None:
+            return self._region.onset
+        return next_frame if self._run is None else max(self._run, next_frame - self._rule.limit)
+
     def flush(self) -> list[Span]:
         """End of the track: close what is open and return all that is left."""
         if self._region is not None:
@@ -250,6 +258,13 @@ class EventDetector:
             raise ValueError(f"chunk starts at frame {chunk.start_frame}, expected {self._next_frame}")
         self._next_frame = chunk.start_frame + len(chunk.scores)
         return self._events([d.push(chunk.start_frame, chunk.scores[:, i]) for i, d in enumerate(self._detectors)])
+
+    @property
+    def settled(self) -> int | None:
+        """No event that is still to come begins before this sample; None before the first chunk."""
+        if self._next_frame is None:
+            return None
+        return min(detector.settled(self._next_frame) for detector in self._detectors) * self._frame_samples
 
     def flush(self) -> list[Event]:
         """End of the stream: the events that were still open, by onset."""

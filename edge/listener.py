@@ -25,13 +25,15 @@ from edge.events import Event
 from edge.hooks import Hooks
 from edge.pacing import Pacing
 from edge.pipeline import Model, SourceAnalyzer
-from edge.sources.base import Source
+from edge.sources.base import Block, Source
 from edge.track import TrackChunk
 
 log = structlog.get_logger()
 
 _LAG_S = 5.0
 """What the analysis may be behind before the status tells it: half of what the backlog holds."""
+_BREAK_S = 2.0
+"""A source that is in trouble and gave nothing for so long will not complete the last window soon."""
 _STUCK_S = 30.0
 """A block is analysed in a fraction of a second; after so long the analysis counts as stuck."""
 _TELL_DROPPED_S = 60.0
@@ -81,6 +83,8 @@ class Listener:
         self.analyzer.on_scores = self._on_scores
         self.card = CardClock(time.monotonic())
         """When each sample was recorded. A file that is read fast counts as recorded from now on."""
+        self.settled_s = time.monotonic()
+        """No event that is still to come was recorded before this time of the monotonic clock."""
         self._in_hand_since: float | None = None
         self._heard_at = time.monotonic()
         self._dropped_s = 0.0
@@ -107,6 +111,11 @@ class Listener:
     def is_done(self) -> bool:
         """It has heard all that it will ever hear."""
         return not self._analysing.is_alive()
+
+    @property
+    def is_idle(self) -> bool:
+        """It has analysed all that has come in."""
+        return self._in_hand_since is None and self.backlog.waiting_s == 0
 
     @property
     def trouble(self) -> str:
@@ -184,18 +193,30 @@ class Listener:
 
     def _analyse(self) -> None:
         try:
-            while (block := self.backlog.take()) is not None:
+            while (block := self._next()) is not None:
                 self._in_hand_since = time.monotonic()
                 self._adapt(self._in_hand_since)
                 self._hooks.block(self, block)
                 self._keep_all(self.analyzer.push(block))
+                self.settled_s = self.recorded_s(self.analyzer.settled)
                 self._in_hand_since = None
-            self._keep_all(self.analyzer.flush())
+            self._finish_stretch()
         except Exception as error:
             self._fail(error)
             self.source.close()
             while self.backlog.take() is not None:  # the reader may wait for room
                 pass
+
+    def _next(self) -> Block | None:
+        """The next block. While a source that is in trouble gives none, what it gave before is heard to its end."""
+        while not self.backlog.wait(_BREAK_S):
+            if self.source.trouble:
+                self._finish_stretch()
+        return self.backlog.take()
+
+    def _finish_stretch(self) -> None:
+        self._keep_all(self.analyzer.flush())
+        self.settled_s = self.recorded_s(self.analyzer.settled)
 
     def _adapt(self, now_s: float) -> None:
         """Widen or narrow the hop by how much waits, and tell what was dropped."""

@@ -16,16 +16,15 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from edge.connection import Address, BrokerError, Connection, Protocol
+from edge.credentials import Credentials
 from edge.delivery import Delivery
 from edge.errors import ConfigError
 from edge.live import LiveMessages
@@ -68,7 +67,7 @@ class Publisher:
             status: gives the status payload of the moment; called from this publisher's thread.
 
         Raises:
-            ConfigError: settings that exclude each other, or a file for TLS or the password that cannot be read.
+            ConfigError: as `edge.credentials.Credentials` says.
         """
         self._live = LiveMessages()
         self._settings = settings
@@ -77,8 +76,7 @@ class Publisher:
         self._client_id = base_topic.replace("/", ":")
         self._outbox = outbox
         self._status = status
-        self._tls = _tls_context(settings)
-        _read_password(settings)
+        self._credentials = Credentials(settings)
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -212,7 +210,7 @@ class Publisher:
 
     def _address(self) -> Address:
         try:
-            password = _read_password(self._settings)
+            password = self._credentials.password()
         except ConfigError as error:
             raise BrokerError("credentials", str(error)) from error
         return Address(
@@ -221,7 +219,7 @@ class Publisher:
             client_id=self._client_id,
             username=self._settings.username,
             password=password,
-            tls=self._tls,
+            tls=self._credentials.tls,
             will_topic=self._status_topic,
         )
 
@@ -229,38 +227,3 @@ class Publisher:
         """What the broker says of this device once it is gone; nobody can know then what it last heard."""
         unknown = dict.fromkeys(("last_audio_at", "last_inference_at", "outbox_depth", "outbox_dropped"))
         return to_bytes({**self._status(), **unknown, "state": "offline", "reason": "connection lost"})
-
-
-def _tls_context(settings: MqttSettings) -> ssl.SSLContext | None:
-    if not settings.tls:
-        for name in ("ca", "certificate", "key"):
-            if getattr(settings, name):
-                raise ConfigError(f"mqtt.{name} is set but mqtt.tls is false; set mqtt.tls = true or clear mqtt.{name}")
-        return None
-    if settings.key and not settings.certificate:
-        raise ConfigError("mqtt.key is set but mqtt.certificate is empty; name the certificate that belongs to the key")
-    try:
-        context = ssl.create_default_context(cafile=settings.ca or None)
-    except OSError as error:
-        raise ConfigError(f"mqtt.ca = {settings.ca}: cannot be read as PEM: {error.strerror or error}") from error
-    if settings.certificate:
-        # A key that asks for a passphrase must not wait for one on a terminal.
-        no_passphrase = ""
-        try:
-            context.load_cert_chain(settings.certificate, settings.key or None, password=no_passphrase)
-        except OSError as error:
-            reason = error.strerror or error
-            raise ConfigError(f"mqtt.certificate = {settings.certificate}: cannot be used: {reason}") from error
-    return context
-
-
-def _read_password(settings: MqttSettings) -> str:
-    if not settings.password_file:
-        return ""
-    if not settings.username:
-        raise ConfigError("mqtt.password_file is set but mqtt.username is empty; name the user that it belongs to")
-    try:
-        return Path(settings.password_file).read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "is not text"
-        raise ConfigError(f"mqtt.password_file = {settings.password_file}: {reason}") from error

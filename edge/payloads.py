@@ -10,12 +10,14 @@ Does: builds them and turns them into bytes. Does not: send, store or time anyth
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from edge.clock import Anchor, rfc3339
 from edge.events import Event
+from edge.level import Level
 from edge.respiration import Respiration
 
 EVENT_SCHEMA = 1
@@ -74,6 +76,65 @@ def as_historical(payload: bytes) -> bytes:
         return to_bytes({**json.loads(payload), "historical": True})
     except (ValueError, TypeError):
         return payload
+
+
+def minute_payload(
+    origin: Origin,
+    *,
+    minute_id: str,
+    start: datetime,
+    duration_s: float,
+    synchronised: bool,
+    counts: Mapping[str, int],
+    monitored_s: float,
+    level: Level,
+    lag_s: float,
+    card_drift_ppm: float | None,
+    respiration: Mapping[str, Any] | None,
+    drift: float | None,
+) -> dict[str, Any]:
+    """One minute of one source.
+
+    Args:
+        origin: this run.
+        minute_id: UUIDv7; the same in every copy, so that a consumer drops repeats.
+        start: UTC of the minute's start, or of the first sound of a run.
+        duration_s: 60, less for the first and last minute of a run.
+        synchronised: whether a time source stands behind `start`.
+        counts: events whose onset lies in the minute, per label. Their rates per hour are over the monitored time
+            alone, and null where nothing was monitored.
+        monitored_s: seconds of it that were heard and analysed; the rest is `gap_s`.
+        level: of the sound that was heard.
+        lag_s: how far the analysis was behind the sound at worst.
+        card_drift_ppm: how much faster than nominal the sound card records; null before it is known.
+        respiration: the clearest breathing rate; null where nobody looks for one.
+        drift: how far the sound is from what the model was trained on; null where nobody measures it.
+    """
+    monitored_s = min(monitored_s, duration_s)  # a card that is a little fast
+    return {
+        "schema": EVENT_SCHEMA,
+        "minute_id": minute_id,
+        "boot_id": origin.boot_id,
+        "source": origin.source,
+        "bundle": origin.bundle,
+        "start": rfc3339(start),
+        "duration_s": round(duration_s, 3),
+        "counts": dict(counts),
+        "per_hour": {
+            label: round(count * 3600 / monitored_s, 2) if monitored_s > 0 else None for label, count in counts.items()
+        },
+        "monitored_s": round(monitored_s, 3),
+        "gap_s": round(duration_s - monitored_s, 3),
+        "level_dbfs": None if level.level_dbfs is None else round(level.level_dbfs, 1),
+        "noise_floor_dbfs": None if level.noise_floor_dbfs is None else round(level.noise_floor_dbfs, 1),
+        "clipped": round(level.clipped, 6),
+        "lag_s": round(lag_s, 2),
+        "card_drift_ppm": None if card_drift_ppm is None else round(card_drift_ppm, 1),
+        "respiration": None if respiration is None else dict(respiration),
+        "drift": drift,
+        "clock": "synced" if synchronised else "unsynced",
+        "historical": False,
+    }
 
 
 def respiration_payload(respiration: Respiration, at: datetime, *, source: str, bundle: str) -> dict[str, Any]:

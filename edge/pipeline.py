@@ -120,6 +120,13 @@ class SourceAnalyzer:
         current = self._analyzer.monitored if self._analyzer is not None else 0
         return (self._monitored + current) / self.model.sample_rate_hz
 
+    @property
+    def settled(self) -> int:
+        """No event that is still to come begins before this absolute sample index, at the bundle's rate."""
+        if self._analyzer is not None:
+            return self._analyzer.settled
+        return self.position * self.model.sample_rate_hz // self._source.sample_rate_hz if self.position else 0
+
     def push(self, block: Block) -> list[Event]:
         """Take a block; return the events that became final, those before a gap first.
 

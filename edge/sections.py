@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import CliSuppress
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Threshold = Annotated[float, Field(ge=0.01, le=1.0, allow_inf_nan=False)]
@@ -92,9 +93,9 @@ class WindowSettings(Section):
 class RespirationSettings(Section):
     """Whether the breathing rate is followed."""
 
-    enabled: bool = True
-    """Tell the breathing rate, from the breath score of a bundle for airborne sound or from the sound itself of one for
-    contact audio; it is null where it is unsure."""
+    enabled: bool | None = None
+    """Tell the breathing rate, null where it is unsure; default: for contact audio only, where it was measured. In
+    airborne sound it follows the breath score, and where breath is heard both in and out it may tell twice the rate."""
 
 
 class MqttSettings(Section):
@@ -116,6 +117,10 @@ class MqttSettings(Section):
     """User name at the broker; empty: none."""
     password_file: str = ""
     """File whose first line is the password at the broker; empty: none."""
+    password: CliSuppress[Annotated[SecretStr, Field(exclude=True, repr=False)]] = SecretStr("")
+    """The password itself, from the environment alone: neither a file for all settings nor a command line keeps it."""
+    allow_plaintext: bool = False
+    """Send without TLS to a broker on another machine, where everybody on the way can read events and password."""
 
 
 class OutboxSettings(Section):

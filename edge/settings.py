@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -71,6 +71,10 @@ class Parser(argparse.ArgumentParser):
         Raises:
             ConfigError: always.
         """
+        begin = "unrecognized arguments: "
+        flags = [word.partition("=")[0] for word in message.removeprefix(begin).split() if word.startswith("-")]
+        if message.startswith(begin) and flags:
+            message = begin + " ".join(flags)  # without their values, among which may be a secret
         raise ConfigError(f"{message}; see {self.prog} --help")
 
 
@@ -99,6 +103,7 @@ class SettingsReader(Generic[S]):
         try:
             source = self._flags(parsed_args=arguments)
             in_flags = source()
+            self._refuse_open_secrets(file, in_file, in_flags)
             merged: dict[str, Any] = {**in_file, "_cli_settings_source": source}
             return self._class(**merged)
         except ValidationError as error:
@@ -128,6 +133,19 @@ class SettingsReader(Generic[S]):
             field = self._class.model_fields.get(section)
             if field is None or (_is_section(field) and not delimiter):
                 raise ConfigError(f"{variable} in the environment names no setting; write {self._example()}")
+
+    def _refuse_open_secrets(self, file: Path | None, in_file: Mapping[str, Any], in_flags: Mapping[str, Any]) -> None:
+        for section, field in self._class.model_fields.items():
+            keys = field.annotation.model_fields if _is_section(field) else {}  # type: ignore[union-attr]
+            for key, inner in keys.items():
+                location = (section, key)
+                if inner.annotation is SecretStr and (_holds(in_file, location) or _holds(in_flags, location)):
+                    where = self._where(location, file, in_file, in_flags)
+                    variable = self._prefix + "__".join(location).upper()
+                    raise ConfigError(
+                        f"{where}: {section}.{key} is a secret and others can read it there; set {variable} in the "
+                        f"environment, or name a file as {section}.{key}_file"
+                    )
 
     def _example(self) -> str:
         """A variable as it is to be written, and the setting that it means."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 SOURCES = {
+    "circor": (
+        "CirCor DigiScope Phonocardiogram Dataset by J. Oliveira and others, "
+        "https://physionet.org/content/circor-heart-sound/1.0.3/"
+    ),
     "coughseg": "COUGHVID recordings with cough times by R. Sharan, https://github.com/roneelsharan/CoughSegmentation",
     "coswara": "Coswara, Indian Institute of Science, https://github.com/iiscleap/Coswara-Data",
     "covid19-cough": "https://github.com/covid19-cough/dataset",

@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from distill.module import MaskedBinaryCrossEntropy
 from distill.objectives import (
     CenteredKernelAlignment,
     EmbeddingCosine,
     EmbeddingRegression,
+    Events,
     HardLabels,
     Relational,
     SoftLabels,
@@ -19,7 +21,8 @@ from distill.objectives import (
 )
 from distill.teach_config import ObjectiveWeights
 
-NOTHING = {"cosine": 0.0, "smooth_l1": 0.0, "relational": 0.0, "soft_labels": 0.0, "hard_labels": 0.0}
+NAMES = ("cosine", "smooth_l1", "relational", "cka", "soft_labels", "hard_labels", "events")
+NOTHING = dict.fromkeys(NAMES, 0.0)
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -90,13 +93,46 @@ def test_hard_labels_are_averaged_over_what_is_known_label_by_label() -> None:
 
 def batch() -> Taught:
     answers = torch.tensor([[1.0], [0.0]] * 4)
-    return Taught(draw(8, 4), draw(8, 6, seed=1), draw(8, 1, seed=2), draw(8, 6, seed=3), draw(8, 1, seed=4), answers)
+    return Taught(
+        embedding=draw(8, 4),
+        projected=draw(8, 6, seed=1),
+        logits=draw(8, 1, seed=2),
+        teacher=draw(8, 6, seed=3),
+        teacher_logits=draw(8, 1, seed=4),
+        answers=answers,
+        step_logits=draw(8, 5, 1, seed=5),
+        window_logits=draw(8, 1, seed=6),
+        moments=torch.ones(8, 5, 1, dtype=torch.int8),
+    )
 
 
-@pytest.mark.parametrize("name", ["cosine", "smooth_l1", "relational", "cka", "soft_labels", "hard_labels"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_weight_scales_its_loss_and_leaves_the_others_out(name: str) -> None:
     once = TeachingLoss(ObjectiveWeights(**{**NOTHING, name: 1.0}))(batch())
     thrice = TeachingLoss(ObjectiveWeights(**{**NOTHING, name: 3.0}))(batch())
     assert list(once) == [name]
     assert float(once[name]) > 0
     assert float(thrice[name]) == pytest.approx(3 * float(once[name]))
+
+
+def test_losses_of_labels_that_nobody_asked_for_are_left_out() -> None:
+    full = batch()
+    nothing = torch.zeros(8, 0)
+    without = full._replace(
+        logits=nothing,
+        teacher_logits=nothing,
+        answers=nothing,
+        step_logits=torch.zeros(8, 5, 0),
+        window_logits=nothing,
+        moments=torch.zeros(8, 5, 0, dtype=torch.int8),
+    )
+    found = TeachingLoss(ObjectiveWeights())(without)
+    assert set(found) == {"cosine", "smooth_l1", "relational"}
+    assert all(bool(value.isfinite()) for value in found.values())
+
+
+def test_events_are_of_steps_and_half_of_windows() -> None:
+    said = batch()
+    known = MaskedBinaryCrossEntropy()
+    expected = known(said.step_logits, said.moments) + 0.5 * known(said.window_logits, said.moments[:, 0])
+    assert float(Events()(said.step_logits, said.window_logits, said.moments)) == pytest.approx(float(expected))

@@ -89,7 +89,7 @@ def test_a_teaching_that_ended_before_its_heads_is_finished(taught: Path, hearts
 
 @pytest.mark.slow
 def test_killed_teaching_goes_on_where_it_was(hearts: Aligned, tmp_path: Path) -> None:
-    values = given(hearts, tmp_path / "run", epochs=30)
+    values = given(hearts, tmp_path / "run", epochs=15)
     config = tmp_path / "tasks.toml"
     config.write_text('[[tasks]]\nname = "murmur"\ncolumn = "murmur"\npositive = ["Present"]\nnegative = ["Absent"]\n')
     flags = [f"--config={config}", *flags_of(values)]
@@ -105,13 +105,13 @@ def test_killed_teaching_goes_on_where_it_was(hearts: Aligned, tmp_path: Path) -
     process.wait()
     log.close()
     assert last.is_file(), (tmp_path / "log").read_text()
-    assert torch.load(last, weights_only=True)["epoch"] < 29
+    assert torch.load(last, weights_only=True)["epoch"] < 14
     finished = run(*flags)
     assert finished.returncode == 0, finished.stderr
     assert f"student: {tmp_path / 'run' / NAME}" in finished.stdout
     assert "teacher:" not in finished.stderr, "the teacher was asked again"
     with (tmp_path / "run" / "metrics.csv").open() as stream:
-        assert [int(row["epoch"]) for row in csv.DictReader(stream)] == list(range(30))
+        assert [int(row["epoch"]) for row in csv.DictReader(stream)] == list(range(15))
 
 
 def test_a_teaching_is_not_resumed_under_other_settings(taught: Path, hearts: Aligned) -> None:
@@ -134,6 +134,42 @@ def test_last_epochs_in_int8_leave_plain_weights(hearts: Aligned, tmp_path: Path
     assert any(not torch.equal(value, aware[name]) for name, value in plain.items())
     kept = torch.load(tmp_path / "4" / "last.ckpt", weights_only=True)["current_model_state"]
     assert (kept["quantised.ranges"] > 0).all()
+
+
+def test_events_in_time_become_labels_of_steps(tiny_corpus: Path, hearts: Aligned, tmp_path: Path) -> None:
+    """A plain encoder at 16 kHz teaches a detector; a question about the whole clip goes with it."""
+    path = teach(
+        settings(
+            hearts,
+            tmp_path / "run",
+            recordings=tiny_corpus,
+            teacher={"encoder": "scratch-conv", "sample_rate_hz": 16000, "clip_s": 2.0},
+            front_end={},
+            events=["cough", "breath"],
+            tasks=[{"name": "animal", "column": "event", "positive": ["dog"], "unit": "recording"}],
+            epochs=1,
+        )
+    )
+    student = load_student(path)
+    assert [(label.name, label.kind) for label in student.labels] == [
+        ("cough", "frame"),
+        ("breath", "frame"),
+        ("animal", "clip"),
+    ]
+    _, steps, window = student.student(torch.zeros(1, 64, 198))
+    assert (steps.shape, window.shape) == ((1, 50, 2), (1, 3))
+    assert "validation/auroc_cough" in json.loads((path.parent / "metrics.json").read_text())
+
+
+def test_texts_alone_are_enough_to_say_something(hearts: Aligned, tmp_path: Path) -> None:
+    label = {name: text for name, text in TEXT_LABEL.items() if name != "like"}
+    path = teach(settings(hearts, tmp_path / "run", tasks=[], text_labels=[label], epochs=1))
+    assert [label.name for label in load_student(path).labels] == ["loud"]
+
+
+def test_an_event_that_nobody_recorded_is_told(hearts: Aligned, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no training recording has the event wheeze"):
+        teach(settings(hearts, tmp_path / "run", events=["wheeze"]))
 
 
 def test_a_batch_that_recordings_do_not_fill_is_told(hearts: Aligned, tmp_path: Path) -> None:
@@ -159,6 +195,8 @@ def test_a_task_that_nobody_answers_is_told(hearts: Aligned, tmp_path: Path) -> 
         ({"front_end": {**FRONT_END, "high_hz": 3000.0}}, "within half of the sample rate"),
         ({"window_s": 2.005}, "no multiple of the front-end's hop"),
         ({"hop_s": 3.0}, "longer than window_s"),
+        ({"events": ["cough"], "front_end": {**FRONT_END, "hop_samples": 125}}, r"a multiple of 0\.01 s for events"),
+        ({"events": ["murmur"]}, "have one name"),
         ({"quantise_epochs": 2}, "less than epochs"),
         ({"text_labels": [{**TEXT_LABEL, "like": "outcome"}]}, "none of the tasks"),
         ({"views": {"snr_db": [30.0, 5.0]}}, "the lowest first"),

@@ -179,3 +179,22 @@ def test_several_sources_of_which_one_is_missing(
         reasons = {status["reason"] for status in subscriber.payloads("/status")}
     assert found == {("bed-a", "cough"), ("bed-b", "breath"), ("bed-d", "cough")}
     assert f"bed-c: {tmp_path / 'missing.wav'}: no such file" in reasons
+
+
+@pytest.mark.broker
+def test_every_source_reports_its_minutes_through_the_outbox(
+    tiny_bundle_path: Path, tmp_path: Path, broker: Broker, sounds: Sounds
+) -> None:
+    ward = tmp_path / "ward.wav"
+    soundfile.write(ward, sounds(16_000, 75.0, coughs=[1.0, 70.0], breaths=[6.0]), 16_000)
+    file = ("--source.kind", "file", "--source.path", str(ward), "--source.pace", "fast")
+    with Subscriber(broker.port) as subscriber, Daemon(tiny_bundle_path, tmp_path, broker.port, *file) as daemon:
+        assert daemon.finish() == 0, daemon.errors()
+        eventually(lambda: subscriber.states()[-1:] == ["offline"], "status offline")
+        minutes = subscriber.payloads("/minute")
+    assert len(minutes) in (2, 3)
+    assert sum(minute["monitored_s"] for minute in minutes) == pytest.approx(75.0, abs=0.01)
+    assert sum(minute["gap_s"] for minute in minutes) == pytest.approx(0.0, abs=0.01)
+    assert sum(minute["counts"]["cough"] for minute in minutes) == 2
+    assert all(minute["start"].endswith(":00.000Z") for minute in minutes[1:])
+    assert {minute["source"] for minute in minutes} == {"file:ward.wav"}

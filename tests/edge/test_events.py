@@ -185,3 +185,28 @@ def test_detector_with_a_missing_chunk_refuses():
     detector.push(TrackChunk(0, np.zeros((5, 1), np.float32)))
     with pytest.raises(ValueError, match="expected 5"):
         detector.push(TrackChunk(6, np.zeros((5, 1), np.float32)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(scores=st.lists(LEVELS, max_size=200), rule=RULES, sizes=SIZES)
+def test_no_event_begins_before_what_was_told_as_settled(scores, rule, sizes):
+    detector = EventDetector([Label(name="cough", operating_point=rule)], 160, 16_000)
+    assert detector.settled is None
+    at, size, settled = 0, cycle(sizes), 0
+    while at < len(scores):
+        part = np.array(scores[at : at + next(size)], np.float32)[:, None]
+        assert all(event.onset >= settled for event in detector.push(TrackChunk(at, part)))
+        at += len(part)
+        assert settled <= detector.settled <= 160 * at
+        settled = detector.settled
+    assert all(event.onset >= settled for event in detector.flush())
+
+
+def test_settled_follows_the_track_in_silence_and_waits_for_what_is_open():
+    detector = EventDetector([Label(name="cough", operating_point=point(merge_gap_s=0.0))], 160, 16_000)
+    detector.push(TrackChunk(0, np.zeros((100, 1), np.float32)))
+    assert detector.settled == 16_000
+    detector.push(TrackChunk(100, np.ones((50, 1), np.float32)))
+    assert detector.settled == 16_000
+    detector.push(TrackChunk(150, np.zeros((50, 1), np.float32)))
+    assert detector.settled == 32_000

@@ -29,6 +29,7 @@ def test_refused_credentials_are_told_in_one_line_and_right_ones_deliver(
     accounts = tmp_path / "accounts"
     password = tmp_path / "password"
     password.write_text("wrong-secret\n")
+    password.chmod(0o600)
     broker = mosquitto(tmp_path / "broker", settings=f"allow_anonymous false\npassword_file {accounts}")
     subprocess.run(["mosquitto_passwd", "-b", "-c", str(accounts), "bed-12", "right"], check=True)
     accounts.chmod(0o644)
@@ -168,6 +169,10 @@ def test_broker_with_a_foreign_certificate_gets_nothing(
         ({"tls": True, "certificate": "/no/such.pem"}, "mqtt.certificate = /no/such.pem"),
         ({"password_file": "/no/such"}, "mqtt.username is empty"),
         ({"username": "a", "password_file": "/no/such"}, "mqtt.password_file = /no/such: No such file"),
+        ({"password": "a"}, "mqtt.username is empty"),
+        ({"username": "a", "password": "b", "password_file": "/no/such"}, "are both set"),
+        ({"host": "broker.ward"}, "mqtt.host = broker.ward is another machine and mqtt.tls is false"),
+        ({"host": "192.0.2.1"}, "mqtt.allow_plaintext = true"),
     ],
 )
 def test_settings_that_cannot_work_are_named(outbox: Outbox, settings: dict[str, Any], named: str) -> None:

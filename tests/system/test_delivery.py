@@ -44,7 +44,7 @@ def put_and_die(outbox: Path, events: int) -> set[str]:
 def waiting(outbox: Path) -> set[str]:
     """What an outbox holds whose owner is dead."""
     database = sqlite3.connect(outbox)
-    found = {row[0] for row in database.execute("SELECT event_id FROM message")}
+    found = {row[0] for row in database.execute("SELECT event_id FROM message WHERE topic LIKE '%/event'")}
     database.close()
     return found
 

@@ -1,0 +1,49 @@
+"""What must be done every second while the listeners listen, in one thread.
+
+Does: closes minutes, corrects times once the clock is set, tells when it was set, and contents systemd's watchdog while
+sound and inference go on. Does not: listen, store or send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from edge import clock
+from edge.clock import StepWatch
+from edge.corrections import Corrections
+from edge.minute import Minutes
+from edge.notify import Notifier
+
+log = structlog.get_logger()
+
+
+class Upkeep:
+    """One thread calls `turn`."""
+
+    def __init__(
+        self,
+        *,
+        minutes: Minutes,
+        corrections: Corrections,
+        notifier: Notifier,
+        stuck: Callable[[], str],
+        notify: Callable[[], None],
+    ) -> None:
+        """stuck: why nothing goes on; empty while all does. notify: says that there is something to send."""
+        self._minutes = minutes
+        self._corrections = corrections
+        self._notifier = notifier
+        self._stuck = stuck
+        self._notify = notify
+        self._steps = StepWatch(clock.read())
+
+    def turn(self) -> None:
+        """Do what is due; to be called every second, and once more when all listeners are done."""
+        self._notifier.turn(self._stuck())
+        now = clock.read()
+        if step_s := self._steps.step_s(now):
+            log.warning("clock_set", by_s=round(step_s, 3), synchronised=now.synchronised)
+        if self._minutes.turn(now) + self._corrections.turn(now):
+            self._notify()
