@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
 from edge.analysis import Analysed
@@ -24,6 +26,8 @@ from edge.drift import (
 )
 from edge.errors import BundleError
 from edge.hooks import Hooks
+from tests.brokers import Broker, Subscriber, eventually
+from tests.programs import Daemon
 
 SIZE = 8
 REFERENCE = DriftReference(np.zeros(SIZE, np.float32), np.eye(SIZE, dtype=np.float32), 0.5, 0.5)
@@ -125,6 +129,21 @@ def test_reference_travels_in_the_bundle_and_may_be_missing(tiny_bundle: Bundle,
     assert reference is not None
     assert (reference.threshold, reference.active_score) == (0.5, 0.5)
     np.testing.assert_array_equal(reference.whitening, np.eye(SIZE))
+
+
+@pytest.mark.broker
+def test_minute_tells_the_drift_where_the_bundle_has_a_reference(
+    tiny_bundle_copy: Path, tmp_path: Path, broker: Broker, sounds: Callable[..., NDArray[np.float32]]
+) -> None:
+    ward = tmp_path / "ward.wav"
+    soundfile.write(ward, sounds(16_000, 30.0, coughs=list(range(1, 29))), 16_000)
+    bundle = with_drift(tiny_bundle_copy).path
+    file = ("--source.kind", "file", "--source.path", str(ward), "--source.pace", "fast")
+    with Subscriber(broker.port) as subscriber, Daemon(bundle, tmp_path, broker.port, *file) as daemon:
+        assert daemon.finish() == 0, daemon.errors()
+        eventually(lambda: subscriber.states()[-1:] == ["offline"], "status offline")
+        # The last report is made once all has been heard.
+        assert subscriber.payloads("/minute")[-1]["drift"] > 0
 
 
 @pytest.mark.parametrize(
