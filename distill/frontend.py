@@ -83,8 +83,9 @@ class LogMel(nn.Module):
         return torch.log(torch.matmul(self.mel, real.square() + imaginary.square()) + self.front_end.log_offset)
 
 
-def export_frontend(path: Path, front_end: FrontEnd, window_samples: int) -> None:
-    """Write the front-end as ONNX, float32, with any number of samples as input."""
+def export_frontend(path: Path, front_end: FrontEnd, window_samples: int, *, free_batch: bool = False) -> None:
+    """Write the front-end as ONNX, float32, with any number of samples as input, and of windows if `free_batch`."""
+    batch = {0: "batch"} if free_batch else {}
     torch.onnx.export(
         LogMel(front_end).eval(),
         (torch.zeros(1, window_samples),),
@@ -93,5 +94,5 @@ def export_frontend(path: Path, front_end: FrontEnd, window_samples: int) -> Non
         opset_version=OPSET,
         input_names=["waveform"],
         output_names=["log_mel"],
-        dynamic_axes={"waveform": {1: "samples"}, "log_mel": {2: "frames"}},
+        dynamic_axes={"waveform": {1: "samples"} | batch, "log_mel": {2: "frames"} | batch},
     )

@@ -32,6 +32,7 @@ __all__ = [
     "Metric",
     "OperatingPoint",
     "check_golden",
+    "check_signature",
     "default_bundle",
     "find_bundle",
     "load_bundle",
@@ -130,7 +131,7 @@ def load_bundle(path: Path | str, *, trusted_keys: Sequence[Path] = (), allow_un
         raise BundleError(f"bundle {folder}: {fault}")
     raw = _read(folder, MANIFEST)
     if not allow_unsigned and not folder.resolve().is_relative_to(SHIPPED.resolve()):
-        _check_signature(folder, raw, trusted_keys)
+        check_signature(folder, raw, trusted_keys)
     manifest = _parse(folder, raw)
     _check_files(folder, manifest)
     return Bundle(folder, manifest)
@@ -175,7 +176,11 @@ def write_manifest(folder: Path | str, manifest: Manifest) -> Manifest:
     return complete
 
 
-def _check_signature(folder: Path, raw: bytes, trusted_keys: Sequence[Path]) -> None:
+def check_signature(folder: Path, raw: bytes, trusted_keys: Sequence[Path]) -> None:
+    """Refuse a folder whose signature over the manifest's bytes `raw` is by none of the keys (PEM files).
+
+    Raises BundleError: no key is given, one cannot be read, or the signature is missing or by another.
+    """
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key

@@ -19,6 +19,7 @@ from edge.clip_store import ClipStore
 from edge.clips import Clips
 from edge.config import Settings
 from edge.corrections import Corrections
+from edge.drift import Drift, load_reference
 from edge.ending import Ending
 from edge.errors import UserError
 from edge.hooks import Hooks
@@ -75,10 +76,15 @@ def run(settings: Settings, started: float) -> int:
         origin, settings.base_topic, outbox, corrections=corrections, hooks=hooks, notify=publisher.notify
     )
     minutes = Minutes(origin, settings.base_topic, outbox, corrections=corrections, hooks=hooks)
-    if settings.respiration.enabled:
+    if settings.respiration.enabled is not False:
         topic = f"{settings.base_topic}/respiration"
-        breathing = Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name))
+        airborne = settings.respiration.enabled is True
+        breathing = Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name), airborne=airborne)
         minutes.respiration = lambda name: asdict(breathing.take(name))
+    if (reference := load_reference(model.bundle)) is not None:
+        drift = Drift(reference, hooks)
+        minutes.drift = drift.minute
+        status.add_part("drift", lambda: drift.trouble)
     listeners = Listeners(
         Listener(name, source, model, settings, pace=pace, keep=journal.keep, hooks=hooks)
         for name, pace, source in sources

@@ -93,9 +93,9 @@ class WindowSettings(Section):
 class RespirationSettings(Section):
     """Whether the breathing rate is followed."""
 
-    enabled: bool = True
-    """Tell the breathing rate, from the breath score of a bundle for airborne sound or from the sound itself of one for
-    contact audio; it is null where it is unsure."""
+    enabled: bool | None = None
+    """Tell the breathing rate, null where it is unsure; default: for contact audio only, where it was measured. In
+    airborne sound it follows the breath score, and where breath is heard both in and out it may tell twice the rate."""
 
 
 class MqttSettings(Section):

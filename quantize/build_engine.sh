@@ -14,7 +14,6 @@ say() { printf '%s\n' "$*"; }
 refuse() { printf 'error: %s\n' "$*" >&2; exit 2; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-bundle=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 # Where the board's file system begins; only tests say something else.
 root=${ACULA_ROOT:-}
 engines=
@@ -90,13 +89,17 @@ if [ "$major" -ge 11 ]; then bench_flags='' golden_flags=--includeDataTransfers
 else bench_flags='--useCudaGraph --useSpinWait --noDataTransfers' golden_flags=''
 fi
 
+# From here on in the bundle's folder: trtexec splits paths at commas and colons, and so sees none of its name.
+here=$(pwd)
+cd -- "$(dirname -- "$0")"
+bundle=$(pwd)
 hash_of() { sha256sum "$1" | cut -d ' ' -f 1; }
 for name in manifest.json golden.input.bin golden.int8.txt golden.fp16.txt "$(graph_of int8)" "$(graph_of fp16)"; do
-    [ -r "$bundle/$name" ] || refuse "$bundle/$name is missing: export the bundle again with --target jetson"
-    [ "$name" = manifest.json ] || grep -q "\"$name\": \"$(hash_of "$bundle/$name")\"" "$bundle/manifest.json" ||
+    [ -r "$name" ] || refuse "$bundle/$name is missing: export the bundle again with --target jetson"
+    [ "$name" = manifest.json ] || grep -q "\"$name\": \"$(hash_of "$name")\"" manifest.json ||
         refuse "$bundle/$name is not what manifest.json lists: copy the bundle again"
 done
-tolerance_of() { sed -n "/\"tensorrt_tolerance\"/,/}/s/.*\"$1\": *\([0-9.e-]*\).*/\1/p" "$bundle/manifest.json"; }
+tolerance_of() { sed -n "/\"tensorrt_tolerance\"/,/}/s/.*\"$1\": *\([0-9.e-]*\).*/\1/p" manifest.json; }
 
 if [ -z "$engines" ]; then
     if [ -n "${STATE_DIRECTORY:-}" ]; then engines=${STATE_DIRECTORY%%:*}/engines
@@ -104,8 +107,12 @@ if [ -z "$engines" ]; then
     else engines=${XDG_STATE_HOME:-$HOME/.local/state}/acula-edge/engines
     fi
 fi
+case $engines in
+    /*) ;;
+    *) engines=$here/$engines ;;
+esac
 mkdir -p "$engines" || refuse "$engines cannot be made; name another folder with --engines"
-folder=$engines/$(hash_of "$bundle/encoder.int8.onnx" | cut -c 1-16)
+folder=$engines/$(hash_of encoder.int8.onnx | cut -c 1-16)
 work=$(mktemp -d "$engines/.build-XXXXXX") || refuse "$engines cannot be written; name another folder with --engines"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
@@ -126,7 +133,7 @@ for precision in int8 fp16; do
     graph=$(graph_of "$precision")
     say "building $precision of $graph, which takes minutes"
     # shellcheck disable=SC2046 # one word a flag
-    run "$precision" "--onnx=$bundle/$graph" $(precision_flags "$precision") "--saveEngine=$work/$precision.engine" \
+    run "$precision" "--onnx=$graph" $(precision_flags "$precision") "--saveEngine=$work/$precision.engine" \
         "--timingCacheFile=$engines/timing.$tensorrt.cache" $build_only --profilingVerbosity=detailed \
         "--exportLayerInfo=$work/$precision.layers.json" --memPoolSize=workspace:512 ||
         fail "trtexec could not build $graph; no engine was written"
@@ -147,7 +154,7 @@ sm=${found:-$sm}
 # relative to the largest value beyond, as everywhere in this project.
 golden() {
     # shellcheck disable=SC2086 # one word a flag
-    run "$1.golden" "--loadEngine=$work/$1.engine" "--loadInputs=log_mel:$bundle/golden.input.bin" $golden_flags \
+    run "$1.golden" "--loadEngine=$work/$1.engine" --loadInputs=log_mel:golden.input.bin $golden_flags \
         "--exportOutput=$work/$1.json" --iterations=1 --warmUp=0 --duration=0 || return 1
     tr -d '[]{}":' < "$work/$1.json" | tr ',' '\n' | awk -v tolerance="$(tolerance_of "$1")" '
         function size(x) { return x < 0 ? -x : x }
@@ -161,10 +168,10 @@ golden() {
         }
         seen[name] = place }
         END {
-            for (name in count) if (seen[name] != count[name]) bad = name " has " seen[name] + 0 " values, not " count[name]
+            for (name in count) if (seen[name] != count[name]) bad = name " has " (seen[name] + 0) " values, not " count[name]
             if (bad == "" && worst > tolerance) bad = "it differs by " worst ", allowed is " tolerance
             if (bad != "") { print bad; exit 1 }
-        }' "$bundle/golden.$1.txt" -
+        }' "golden.$1.txt" -
 }
 
 chosen=
@@ -181,13 +188,13 @@ mkdir "$work/new"
 mv "$work/$chosen.engine" "$work/new/encoder.engine"
 mv "$work/$chosen.layers.json" "$work/new/layers.json" 2>/dev/null || true
 graph=$(graph_of "$chosen")
-times=$(awk '{ printf "%s\"%s\": %s", NR > 1 ? ", " : "", $2, $1 }' "$work/times")
+times=$(awk '{ printf "%s\"%s\": %s", (NR > 1 ? ", " : ""), $2, $1 }' "$work/times")
 cat > "$work/new/engine.json" << EOF
 {
   "engine_sha256": "$(hash_of "$work/new/encoder.engine")",
   "precision": "$chosen",
   "graph": "$graph",
-  "graph_sha256": "$(hash_of "$bundle/$graph")",
+  "graph_sha256": "$(hash_of "$graph")",
   "tensorrt": "$tensorrt",
   "sm": "$sm",
   "l4t": "$l4t",

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from distill.frontend import OPSET, export_frontend
 from distill.student import FRAMES_PER_STEP
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import Bundle, Label, Manifest, OperatingPoint, check_golden, load_bundle
 from edge.errors import BundleError
-from quantize.calibration import RECIPES, Target, quantise, ranges_of
+from quantize.calibration import RECIPES, WIDTHS, Target
 from quantize.checkpoint import Checkpoint
 from quantize.errors import ExportError, GateError
 from quantize.graph import add_metadata, export_encoder
-from quantize.histograms import collect
+from quantize.histograms import Histogram, collect
+from quantize.selection import Way, quantise_in
+from quantize.sign import public_pem
 from quantize.windows import CalibrationSet, log_mels
 
 HOP_S = 0.5
@@ -47,38 +53,71 @@ def draft_manifest(name: str, version: str, checkpoint: Checkpoint) -> Manifest:
     )
 
 
-def write_float32(bundle: Bundle, checkpoint: Checkpoint) -> None:
-    """Write front-end and float32 encoder into the draft bundle's new folder."""
+def write_float32(bundle: Bundle, checkpoint: Checkpoint, max_batch: int = 1) -> None:
+    """Write front-end and float32 encoder into the draft bundle's new folder.
+
+    `max_batch` above 1 leaves the batch of both free; how large it may be is the property that a board's build reads.
+    """
     bundle.path.mkdir()
-    export_frontend(bundle.frontend_path, checkpoint.front_end, checkpoint.window_samples)
-    export_encoder(checkpoint, bundle.encoder_path, _properties(bundle.manifest, checkpoint) | {"precision": "float32"})
+    free = max_batch > 1
+    export_frontend(bundle.frontend_path, checkpoint.front_end, checkpoint.window_samples, free_batch=free)
+    properties = _properties(bundle.manifest, checkpoint) | {"precision": "float32", "max_batch": str(max_batch)}
+    export_encoder(checkpoint, bundle.encoder_path, properties, free_batch=free)
 
 
-def write_int8(bundle: Bundle, float32: Bundle, calibration: CalibrationSet, target: Target = "cpu") -> None:
-    """Write the same front-end and the INT8 form of the encoder for a target into the draft bundle's new folder."""
+def write_int8(
+    bundle: Bundle,
+    float32: Bundle,
+    calibration: CalibrationSet,
+    target: Target = "cpu",
+    *,
+    histograms: Mapping[str, Histogram] | None = None,
+    way: Way | None = None,
+) -> None:
+    """Write the same front-end and the INT8 form of the encoder for a target into the draft bundle's new folder.
+
+    Args:
+        bundle: the draft.
+        float32: what to quantise.
+        calibration: the windows that the ranges are of.
+        target: whose Q/DQ placement.
+        histograms: of those windows; None: count them here.
+        way: of `quantize.selection`; None: the extremes as ranges.
+    """
     bundle.path.mkdir()
     shutil.copyfile(float32.frontend_path, bundle.frontend_path)
-    heard = log_mels(calibration.windows, bundle.manifest.front_end)
-    histograms = collect(float32.encoder_path, RECIPES[target].operators, heard)
-    quantise(float32.encoder_path, bundle.encoder_path, ranges_of(histograms, "minmax", target), target)
+    if histograms is None:
+        heard = log_mels(calibration.windows, bundle.manifest.front_end)
+        histograms = collect(float32.encoder_path, RECIPES[target].operators, heard)
+    way = way or Way("minmax", WIDTHS[target][0])
+    quantise_in(way, float32.encoder_path, bundle.encoder_path, histograms, target)
     add_metadata(
         bundle.encoder_path,
         {
             "precision": f"int8: {RECIPES[target].words}",
+            "calibrator": way.calibrator,
+            "weight_bits": str(way.weight_bits),
+            "float_layers": json.dumps(way.kept_float),
             "calibration_windows": str(len(calibration.windows)),
             "calibration_index_sha256": calibration.index_sha256,
         },
     )
 
 
-def prove(folder: Path) -> None:
-    """Open the bundle as a device does and run its golden vectors.
+def prove(folder: Path, key: Ed25519PrivateKey | None = None) -> None:
+    """Open the bundle as a device does, by the public part of its key where it is signed, and run its golden vectors.
 
     Raises:
         GateError: what the device would say.
     """
     try:
-        bundle = load_bundle(folder, allow_unsigned=True)
+        if key is None:
+            bundle = load_bundle(folder, allow_unsigned=True)
+        else:
+            with TemporaryDirectory() as scratch:
+                public = Path(scratch) / "key.pub"
+                public.write_bytes(public_pem(key))
+                bundle = load_bundle(folder, trusted_keys=[public])
         check_golden(bundle, OnnxRuntimeBackend(bundle))
     except BundleError as error:
         raise GateError(str(error)) from error
@@ -94,6 +133,19 @@ def refuse_foreign(output: Path) -> None:
         raise ExportError(f"{output}: is a file; name a folder for the bundle")
     if output.is_dir() and any(output.iterdir()) and not (output / "manifest.json").is_file():
         raise ExportError(f"{output}: holds files but no bundle, and would be replaced; name another folder")
+
+
+def beside(output: Path) -> TemporaryDirectory[str]:
+    """A scratch folder on the output's disk, so that the bundle is put in place by renaming.
+
+    Raises:
+        ExportError: it cannot be made.
+    """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        return TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-")
+    except OSError as error:
+        raise ExportError(f"{output.parent}: cannot be written ({error.strerror}); name another --output") from error
 
 
 def replace(new: Path, output: Path, aside: Path) -> None:

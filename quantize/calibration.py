@@ -31,6 +31,10 @@ from quantize.histograms import Calibrator, Histogram, Range
 Target = Literal["cpu", "jetson"]
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 
+WIDTHS: Mapping[Target, tuple[int, ...]] = {"cpu": (7, 8), "jetson": (8,)}
+"""Bits of a weight that are tried, the preferred first. CPUs without VNNI add pairs of products in 16 bits, which
+overflow with eight bits, and a bundle may meet such a CPU wherever it was made."""
+
 LEVELS = 128
 """Magnitudes that a value of either sign may take."""
 
@@ -88,7 +92,7 @@ def quantise(
     ranges: Mapping[str, Range],
     target: Target = "cpu",
     *,
-    weight_bits: int = 7,
+    weight_bits: int | None = None,
     keep_float: Sequence[str] = (),
 ) -> None:
     """Write the INT8 form of an encoder.
@@ -101,7 +105,7 @@ def quantise(
         int8_path: file to write.
         ranges: lowest and highest value of every activation.
         target: whose recipe.
-        weight_bits: 8, or 7 for CPUs without VNNI, which add pairs of products in 16 bits that overflow with eight.
+        weight_bits: one of `WIDTHS`; None: the first.
         keep_float: names of further convolutions and linear layers that stay float.
 
     Raises:
@@ -125,7 +129,7 @@ def quantise(
             activation_type=recipe.activations,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            reduce_range=weight_bits == 7,
+            reduce_range=(weight_bits or WIDTHS[target][0]) == 7,
             calibrate_method=CalibrationMethod.MinMax,
             calibration_cache_path=str(cache),
             extra_options=dict(recipe.options),

@@ -5,10 +5,14 @@ Written from results alone, so the same results give the same bytes. Speed is no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edge.scoring import Report
+from quantize.calibration import RECIPES
 from quantize.corpora import NOTES
+from quantize.gate import TITLES
 from quantize.operating_points import Choice
-from quantize.results import TITLES, Results
+from quantize.results import Results
 
 FEW_CLIPS = 50
 """Below so many clips with a label, its figures are called weak."""
@@ -16,8 +20,8 @@ FEW_CLIPS = 50
 
 def card(results: Results) -> str:
     """Write the card."""
-    sections = [_purpose(results), training(results), _accuracy(results), _events(results)]
-    sections += [operating_points(results), precision(results), _limitations(results)]
+    sections = [_purpose(results), training(results), _accuracy(results), _events(results), failures(results)]
+    sections += [_triggers(results), operating_points(results), precision(results), _limitations(results)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -54,12 +58,18 @@ def training(results: Results) -> str:
             "" if notes else "No corpus asks for more to be said.",
             f"Recordings are split by person, or by source where persons are not known: {counts['train']} to train on, "
             f"{counts['validation']} to validate, {counts['test']} to test. Operating points were chosen on the "
-            "validation split; the test split decided only that INT8 costs too little to matter, and gave the figures "
-            "below.",
+            "validation split, and so was the way to quantise; the test split decided only whether INT8 costs too "
+            "much to ship, and gave the figures below.",
             "",
+            *_left_out(results),
             f"Checkpoint: SHA-256 `{results.checkpoint.sha256}`, {results.manifest.created}.",
         ]
     )
+
+
+def _left_out(results: Results) -> list[str]:
+    rows = [f"- {label.label}: {label.reason}." for label in results.left_out]
+    return ["Labels that were trained and are left out of the bundle:", "", *rows, ""] if rows else []
 
 
 def _accuracy(results: Results) -> str:
@@ -77,7 +87,7 @@ def _accuracy(results: Results) -> str:
             "hold the label are left out; the others are of all sources together. 95 % intervals by bootstrap over "
             "people or, where a corpus names none, recordings.",
             "",
-            "| label | with | without | AUROC | below the checkpoint |",
+            "| label | with | without | AUROC | below float32 |",
             "|---|---|---|---|---|",
             *rows,
         ]
@@ -111,6 +121,38 @@ def _event_rows(report: Report) -> str:
     return "\n".join(["| measure | value |", "|---|---|", f"| marked events | {counts.reference} |", *rows])
 
 
+def failures(results: Results) -> str:
+    """Which test recordings are told wrongly."""
+    head = (
+        "## Failures heard\n\nRecordings of the test split that the detector tells wrongly at the operating points "
+        "below: at most ten false alarms (an event where the sound is not) and ten misses (none where it is) for each "
+        "label, the worst first."
+    )
+    found = results.failures.worst
+    if not found:
+        return f"{head} There are none."
+    rows = [(one.label, one.kind, one.event, f"`{one.recording}`", f"{one.score:.3f}") for one in found]
+    return f"{head}\n\n" + _rows(("label", "what", "the corpus says", "recording", "score"), rows)
+
+
+def _triggers(results: Results) -> str:
+    head = (
+        "## Sounds that are no labels\n\nHow many test clips of each kind of sound set off at least one event of a "
+        "label."
+    )
+    labels = [choice.label for choice in results.choices]
+    found, silent = results.failures.triggers, results.failures.silent
+    rows = [(one.event, f"{one.clips}", *(f"{alarms}" for alarms in one.alarms)) for one in found]
+    rest = f"{silent} {'other ' if found else ''}kinds set off nothing."
+    return "\n\n".join([head, *([_rows(("sound", "clips", *labels), rows)] if rows else []), rest])
+
+
+def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    ruler = "|" + "---|" * len(head)
+    return "\n".join(["| " + " | ".join(head) + " |", ruler, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
 def operating_points(results: Results) -> str:
     """The points, and the curves that they were chosen on."""
     head = (
@@ -137,19 +179,37 @@ def _curve(choice: Choice) -> str:
 
 
 def precision(results: Results) -> str:
-    """What rounding costs."""
-    int8, error = results.candidates["int8"], results.output_error
+    """How the encoder was quantised, and what rounding costs."""
+    int8, error, chosen = results.candidates["int8"], results.output_error, results.selection.chosen
     drops = ", ".join(f"{label.label} {label.drop.value:+.4f}" for label in int8.accuracy)
+    ways = [
+        (
+            way.calibrator,
+            f"{way.weight_bits}",
+            ", ".join(way.kept_float) or "none",
+            f"{way.sqnr_db:.1f}",
+            f"{way.cosine:.4f}",
+            f"{way.drop:+.4f} ({way.label})",
+        )
+        for way in results.selection.tried
+    ]
+    reason = f"{results.verdict.reason}."
+    if results.verdict.allowed:
+        reason += f"\n\n**The accuracy gate failed and was overridden: {results.verdict.allowed}.**"
     return f"""## Precision
 
-The encoder is {TITLES[results.verdict.precision]}. {results.verdict.reason}.
+The encoder is {TITLES[results.verdict.precision]}. {reason}
 
-INT8 (static Q/DQ, uint8 activations, seven-bit weights per channel; the first convolution and what makes the
-outputs float) was calibrated on {results.calibration.windows} windows of the training split, drawn in turn from
-{results.calibration.strata} pairs of corpus and event (index SHA-256 `{results.calibration.index_sha256}`).
+INT8 ({RECIPES[results.target].words}; the first convolution and what makes the scores float) was calibrated on
+{results.calibration.windows} windows of the training split, drawn in turn from {results.calibration.strata} pairs of
+corpus and event (index SHA-256 `{results.calibration.index_sha256}`). The ways that were tried, compared with float32
+on one window of each validation recording; {chosen.calibrator} with weights of {chosen.weight_bits} bits was taken:
+
+{_rows(("calibrator", "bits of weights", "further float layers", "SQNR, dB", "cosine", "AUROC drop"), ways)}
+
 Against float32, over {error.windows} test windows: scores differ by at most {error.max_score:.3f}, embeddings have
-cosine {error.cosine_mean:.4f} (least {error.cosine_min:.4f}) and SQNR {error.sqnr_db:.1f} dB.
-AUROC below the checkpoint's: {drops}. The front-end is always float32."""
+cosine {error.cosine_mean:.4f} (least {error.cosine_min:.4f}), SQNR {error.sqnr_db:.1f} dB, linear CKA {error.cka:.4f}.
+AUROC below float32's: {drops}. The front-end is always float32."""
 
 
 def _limitations(results: Results) -> str:

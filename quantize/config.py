@@ -29,6 +29,15 @@ class ExportSettings(ProgramSettings):
         "auto", description="numbers of the encoder; auto: INT8 where it is 1.1 times as fast and as accurate"
     )
     calibration_windows: int = Field(320, ge=300, description="training windows that set the INT8 ranges")
+    max_batch: int = Field(
+        1, ge=1, le=64, description="windows that a device may score at once; 1: fixed shapes, the fastest for one"
+    )
     scenes: int = Field(24, ge=1, description="scenes of ten minutes, of validation clips, to tune thresholds on")
     bootstrap_rounds: int = Field(1000, ge=100, description="resamples of every 95 % interval")
+    allow_drop: bool = Field(False, description="ship although the AUROC gate fails; the card says so")
+    key: Path | None = Field(None, description="PEM file with an Ed25519 private key that signs the bundle; none: no")
     report: Path | None = Field(None, description="JSON file for all figures, with the machine's speed; none: no file")
+    as_json: bool = Field(
+        False, alias="json", description="print all figures as one JSON object; the steps go to standard error"
+    )
+    dry_run: bool = Field(False, description="read and check the inputs, say what would be done, and write nothing")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -21,6 +22,12 @@ from edge.backends.base import Output
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from quantize.checkpoint import Checkpoint
 from quantize.errors import GateError
+from quantize.rules import lint, read_model
+from quantize.rules import target as tensorrt
+from quantize.rules.linter import RULES
+
+OLDEST_TENSORRT = "8.5"
+"""Of JetPack 5.1; what it takes, later ones take too."""
 
 PARITY_TOLERANCE = {"log_mel": 1e-2, "embedding": 1e-4, "scores": 1e-4}
 """Largest difference of a float32 output from torch's: rounding, not arithmetic. In the log-mel of a full-scale tone,
@@ -48,10 +55,13 @@ class TorchBackend:
         return Output(log_mel, embedding[0].numpy(), scores[0].numpy())
 
 
-def export_encoder(checkpoint: Checkpoint, path: Path, metadata: Mapping[str, str]) -> None:
+def export_encoder(
+    checkpoint: Checkpoint, path: Path, metadata: Mapping[str, str], *, free_batch: bool = False
+) -> None:
     """Write the student with its sigmoid: log_mel (1, mel, frames) to embedding (1, D), scores (1, steps, labels).
 
-    Batch and frames are fixed: what a board's runtime optimises best. `metadata` goes into the file's properties.
+    Batch and frames are fixed, which a board's runtime optimises best; with `free_batch` the first dimension of all
+    three is free and named `batch`. `metadata` goes into the file's properties.
 
     Raises:
         GateError: the written graph is not what was asked for, see `check_graph`.
@@ -68,6 +78,7 @@ def export_encoder(checkpoint: Checkpoint, path: Path, metadata: Mapping[str, st
             opset_version=OPSET,
             input_names=["log_mel"],
             output_names=["embedding", "scores"],
+            dynamic_axes={name: {0: "batch"} for name in ("log_mel", "embedding", "scores")} if free_batch else None,
         )
     add_metadata(path, metadata)
     check_graph(path)
@@ -104,6 +115,21 @@ def check_graph(path: Path) -> None:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise GateError(f"{path.name}: {str(error).splitlines()[0]}") from error
+
+
+def check_target(path: Path, target: Literal["cpu", "jetson"]) -> list[str]:
+    """Hold an encoder against what its target takes; say what was found, in words.
+
+    Raises:
+        GateError: the graph has what the oldest TensorRT that is served would refuse; the message names the node.
+    """
+    if target == "cpu":
+        return []
+    profile = [value.type.tensor_type.shape.dim[0].dim_param for value in onnx.load(str(path)).graph.input]
+    found = lint(read_model(path), tensorrt(OLDEST_TENSORRT), [name for name in profile if name])
+    if found.errors:
+        raise GateError(f"{path.name} is nothing for TensorRT {OLDEST_TENSORRT}: {found.errors[0]}")
+    return [f"TensorRT {OLDEST_TENSORRT} takes it by {len(RULES)} rules, {len(found.findings)} warnings"]
 
 
 def check_parity(checkpoint: Checkpoint, exported: OnnxRuntimeBackend, windows: NDArray[np.float32]) -> float:

@@ -1,4 +1,4 @@
-"""What quantising costs: clip scores and outputs of each candidate against the checkpoint, on the device's pipeline.
+"""What quantising costs: clip scores and outputs of INT8 against float32, on the device's pipeline.
 
 A clip's score for a label is that of `align.statistics.clip_scores` over the fused track of the device. AUROC is over
 the clips of which it is known whether they hold the label; intervals resample groups (persons), paired where two are
@@ -35,22 +35,24 @@ class LabelAccuracy:
     negatives: int
     auroc: Interval
     drop: Interval
-    """AUROC of the checkpoint less this one's, paired."""
+    """AUROC of float32 less this one's, paired."""
 
 
 @dataclass(frozen=True)
 class OutputError:
-    """How far INT8 outputs are from float32 ones over a set of windows."""
+    """How far INT8 outputs are from float32 ones over a set of windows of test recordings."""
 
     windows: int
     max_score: float
     """Largest absolute difference of a score."""
     max_embedding: float
     cosine_mean: float
-    """Of the embeddings, as is the next."""
+    """Of the embeddings, as are the next three."""
     cosine_min: float
     sqnr_db: float
-    """Signal to quantisation noise of the embeddings."""
+    """Signal to quantisation noise."""
+    cka: float
+    """Linear CKA: how alike the two geometries are."""
 
 
 def score_track(bundle: Bundle, backend: Backend, samples: NDArray[np.float32]) -> Track:
@@ -76,13 +78,13 @@ def accuracy(
     *,
     rounds: int,
 ) -> list[LabelAccuracy]:
-    """AUROC of each label over clips, and the drop from the tracks of the checkpoint (`reference`).
+    """AUROC of each label over clips, and the drop from the tracks of float32 (`reference`).
 
     Args:
         labels: in the order of the tracks' columns.
         clips: with both answers for every label among them.
         tracks: of the candidate, in the order of the clips.
-        reference: of the checkpoint.
+        reference: of float32.
         rounds: resamples of each interval.
     """
     scores = np.stack([clip_scores(track, FRAME_RATE_HZ) for track in tracks])
@@ -118,19 +120,40 @@ def _intervals(
     return value, auroc_difference(truth, before, after, groups, rounds=rounds)
 
 
+def cosines(expected: NDArray[np.float64], actual: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosine of each row (n, D) with its counterpart: (n,)."""
+    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
+    return np.asarray((expected * actual).sum(axis=1) / np.maximum(norms, 1e-12))
+
+
+def sqnr_db(expected: NDArray[np.float64], actual: NDArray[np.float64]) -> float:
+    """Signal to quantisation noise: energy of what is expected over that of the difference, in decibels."""
+    noise = float(np.square(expected - actual).sum())
+    return float(10.0 * np.log10(np.square(expected).sum() / max(noise, 1e-20)))
+
+
+def linear_cka(expected: NDArray[np.float64], actual: NDArray[np.float64]) -> float:
+    """Linear CKA of two sets of embeddings (n, D) of the same windows: 1 where one is a rotation of the other.
+
+    S. Kornblith et al., Similarity of Neural Network Representations Revisited, ICML 2019, equation 3.
+    """
+    x, y = expected - expected.mean(axis=0), actual - actual.mean(axis=0)
+    own = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
+    return float(np.square(np.linalg.norm(y.T @ x)) / max(float(own), 1e-20))
+
+
 def output_error(reference: Backend, candidate: Backend, windows: NDArray[np.float32]) -> OutputError:
     """Compare two backends on windows (n, window_samples)."""
     pairs = [(reference.infer(window), candidate.infer(window)) for window in windows]
     expected = np.stack([before.embedding for before, _ in pairs]).astype(np.float64)
     actual = np.stack([after.embedding for _, after in pairs]).astype(np.float64)
-    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
-    cosine = (expected * actual).sum(axis=1) / np.maximum(norms, 1e-12)
-    noise = float(np.square(expected - actual).sum())
+    cosine = cosines(expected, actual)
     return OutputError(
         windows=len(windows),
         max_score=float(max(np.abs(before.scores - after.scores).max() for before, after in pairs)),
         max_embedding=float(np.abs(expected - actual).max()),
         cosine_mean=float(cosine.mean()),
         cosine_min=float(cosine.min()),
-        sqnr_db=float(10.0 * np.log10(np.square(expected).sum() / max(noise, 1e-20))),
+        sqnr_db=sqnr_db(expected, actual),
+        cka=linear_cka(expected, actual),
     )

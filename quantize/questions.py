@@ -103,7 +103,7 @@ def question_accuracy(
     *,
     rounds: int,
 ) -> list[LabelAccuracy]:
-    """AUROC of each question over people and over recordings, and the drop from the tracks of the checkpoint."""
+    """AUROC of each question over people and over recordings, and the drop from the tracks of float32."""
     found = []
     for column, question in enumerate(questions):
         after = asked(question, clips, column, log_odds(tracks, column))

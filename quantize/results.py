@@ -1,58 +1,28 @@
-"""What an export measured, and what follows: which precision ships, and whether anything may ship at all.
+"""What an export measured, in one place: for the manifest, for a JSON file and as a table for people.
 
-Holds figures and decides; it measures nothing. `report` gives all of it as plain values for a JSON file.
+Holds figures; it measures nothing and decides nothing.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 from edge.bundle import Manifest, Metric
 from edge.scoring import Report
+from quantize.calibration import Target
 from quantize.checkpoint import Checkpoint
-from quantize.errors import GateError
+from quantize.failures import Failures
+from quantize.gate import PRECISIONS, TITLES, Candidate, Precision, Verdict
 from quantize.operating_points import Choice
 from quantize.parity import LabelAccuracy, OutputError
-
-Precision = Literal["float32", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
-TITLES: dict[str, str] = {"float32": "float32", "int8": "INT8"}
-
-SPEED_UP = 1.1
-"""An INT8 encoder must be this many times as fast as the float32 one to be worth its rounding."""
-
-AUROC_DROP = 0.005
-"""The most that a label's AUROC may fall below the checkpoint's."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One form of the encoder and what was measured of it."""
-
-    size_bytes: int
-    latency_ms: float
-    """Median of the encoder on one window, on one core of the exporting machine."""
-    accuracy: tuple[LabelAccuracy, ...]
-    """On the test split."""
-
-    @property
-    def worst(self) -> LabelAccuracy:
-        """The label that lost most against the checkpoint; one whose loss is no number before all."""
-        return max(self.accuracy, key=lambda label: math.inf if math.isnan(label.drop.value) else label.drop.value)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Which precision ships, and why, in words that do not change with the machine's mood."""
-
-    precision: Precision
-    reason: str
+from quantize.scarce import LeftOut
+from quantize.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -69,6 +39,7 @@ class Results:
     """All that the card, the table and the report tell."""
 
     checkpoint: Checkpoint
+    target: Target
     manifest: Manifest
     """Without the files' hashes."""
     candidates: Mapping[Precision, Candidate]
@@ -77,50 +48,15 @@ class Results:
     """Median of the front-end on one window; it is the same for all candidates."""
     output_error: OutputError
     calibration: Calibration
+    selection: Selection
     choices: Sequence[Choice]
     events: Mapping[str, Report]
     """Events on the test split, of each label that has marked recordings there."""
+    failures: Failures
+    left_out: Sequence[LeftOut]
+    """Labels of the checkpoint that are not in the bundle."""
     recordings: Mapping[str, int]
     """By split."""
-
-
-def decide(
-    wanted: Literal["auto", "float32", "int8"], candidates: Mapping[Precision, Candidate], drop: float = AUROC_DROP
-) -> Verdict:
-    """Say which precision ships: the one wanted, or INT8 where it is faster and as accurate."""
-    if wanted != "auto":
-        return Verdict(wanted, f"{TITLES[wanted]} ships because it was asked for")
-    float32, int8 = candidates["float32"], candidates["int8"]
-    if float32.latency_ms < SPEED_UP * int8.latency_ms:
-        return Verdict(
-            "float32",
-            f"float32 ships: INT8 was less than {SPEED_UP} times as fast on the machine that made this bundle",
-        )
-    if not int8.worst.drop.value <= drop:
-        return Verdict(
-            "float32",
-            f"float32 ships: INT8 costs {int8.worst.label} {int8.worst.drop.value:.4f} of AUROC, more than {drop}",
-        )
-    return Verdict(
-        "int8",
-        f"INT8 ships: at least {SPEED_UP} times as fast as float32 on the machine that made this bundle, and no "
-        f"label's AUROC falls by more than {drop} below the checkpoint's",
-    )
-
-
-def check_drop(precision: Precision, candidate: Candidate, drop: float = AUROC_DROP) -> None:
-    """Refuse to ship what is less accurate than the checkpoint.
-
-    Raises:
-        GateError: a label's AUROC fell by more than `drop`; the message names it and the figures.
-    """
-    worst = candidate.worst
-    # Negated, so that NaN fails too.
-    if not worst.drop.value <= drop:
-        raise GateError(
-            f"{TITLES[precision]} costs {worst.label} {worst.drop.value:.4f} of AUROC against the checkpoint "
-            f"(95 % {worst.drop.low:.4f} to {worst.drop.high:.4f}; at most {drop} is allowed)"
-        )
 
 
 def metrics(accuracy: Sequence[LabelAccuracy], events: Mapping[str, Report]) -> tuple[Metric, ...]:
@@ -130,7 +66,7 @@ def metrics(accuracy: Sequence[LabelAccuracy], events: Mapping[str, Report]) -> 
         detail = f"test split, highest-scored second of a clip, {label.positives} clips with, {label.negatives} without"
         value, drop = label.auroc, label.drop
         found.append(metric(f"auroc_{label.label}", value.value, value.low, value.high, detail=detail))
-        detail = "AUROC of the checkpoint less this bundle's, paired"
+        detail = "AUROC of float32 less this bundle's, paired"
         found.append(metric(f"auroc_drop_{label.label}", drop.value, drop.low, drop.high, detail=detail))
     for name, report in events.items():
         detail = f"test split, {report.counts.reference} marked events, onsets one to one within {report.tolerance_s} s"
@@ -150,11 +86,15 @@ def report(results: Results) -> dict[str, Any]:
         "bundle": results.manifest.name,
         "version": results.manifest.version,
         "checkpoint_sha256": results.checkpoint.sha256,
+        "target": results.target,
         "ships": asdict(results.verdict),
         "candidates": {name: asdict(candidate) for name, candidate in results.candidates.items()},
         "frontend_ms": results.frontend_ms,
         "int8_against_float32": asdict(results.output_error),
         "calibration": asdict(results.calibration),
+        "selection": asdict(results.selection),
+        "failures": asdict(results.failures),
+        "left_out": [asdict(label) for label in results.left_out],
         "operating_points": [{**asdict(choice), "point": choice.point.model_dump()} for choice in results.choices],
         "events": {name: found.to_dict() for name, found in results.events.items()},
         "recordings": dict(results.recordings),
@@ -168,32 +108,66 @@ def report(results: Results) -> dict[str, Any]:
     }
 
 
+def summary(results: Results, output: Path, *, signed: bool) -> str:
+    """The table, where the bundle is, and what to do next."""
+    lines = ["", table(results), "", f"bundle: {output}"]
+    if not signed:
+        lines.append(f"next: python -m quantize.sign sign {output} --key KEY.pem")
+    trust = "--bundle.trusted_keys KEY.pub" if signed else "--bundle.allow_unsigned"
+    where = "next, on the board: " if results.target == "jetson" else "next: "
+    return "\n".join([*lines, f"{where}python -m edge verify {trust} {output}"])
+
+
 def table(results: Results) -> str:
-    """float32 against INT8, for people."""
-    columns = [results.candidates[precision] for precision in PRECISIONS]
+    """Every form of the encoder that was measured, for people."""
+    names = [name for name in PRECISIONS if name in results.candidates]
+    columns, error = [results.candidates[name] for name in names], results.output_error
+    same: dict[str, tuple[str, ...]] = {
+        "  cosine, mean (least)": ("", f"{error.cosine_mean:.4f} ({error.cosine_min:.4f})"),
+        "  SQNR, dB": ("", f"{error.sqnr_db:.1f}"),
+        "  linear CKA": ("", f"{error.cka:.4f}"),
+        "largest difference of a score": ("", f"{error.max_score:.3f}"),
+    }
     rows = [
-        ("", *(TITLES[precision] for precision in PRECISIONS)),
+        ("", *(TITLES[name] for name in names)),
         ("encoder, MB", *(f"{column.size_bytes / 1e6:.2f}" for column in columns)),
-        ("encoder on one core, ms a window", *(f"{column.latency_ms:.2f}" for column in columns)),
-        ("  with the front-end", *(f"{results.frontend_ms + column.latency_ms:.2f}" for column in columns)),
+        ("encoder on one core, ms a window", *(_milliseconds(column.latency_ms) for column in columns)),
+        ("  with the front-end", *(_milliseconds(column.latency_ms, results.frontend_ms) for column in columns)),
+        (f"embedding, {error.windows} test windows", *("" for _ in columns)),
+        *((title, *cells) for title, cells in same.items()),
     ]
     for place, label in enumerate(columns[0].accuracy):
         rows.append((f"AUROC {label.label}", *(str(column.accuracy[place].auroc) for column in columns)))
         drops = [column.accuracy[place].drop for column in columns]
-        rows.append(("  less than checkpoint", *(f"{d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]" for d in drops)))
-    rows.append(("ships", *("yes" if results.verdict.precision == precision else "no" for precision in PRECISIONS)))
-    widths = [max(len(row[place]) for row in rows) for place in range(3)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    error, speed = results.output_error, columns[0].latency_ms / columns[1].latency_ms
-    return "\n".join(
-        [
-            *lines,
-            f"The INT8 encoder is {speed:.2f} times as fast; over {error.windows} test windows its scores differ by at "
-            f"most {error.max_score:.3f}, embeddings: cosine {error.cosine_mean:.4f} (least {error.cosine_min:.4f}), "
-            f"SQNR {error.sqnr_db:.1f} dB",
-            results.verdict.reason,
-        ]
-    )
+        rows.append(("  less than float32", *(f"{d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]" for d in drops)))
+    rows.append(("ships", *("yes" if results.verdict.precision == name else "no" for name in names)))
+    lines = aligned(rows)
+    float32, int8 = (results.candidates[name].latency_ms for name in ("float32", "int8"))
+    if float32 is not None and int8 is not None:
+        lines.append(f"The INT8 encoder is {float32 / int8:.2f} times as fast, on one core of this machine.")
+    return "\n".join([*lines, f"{results.verdict.reason}."])
+
+
+def ways_table(selection: Selection) -> str:
+    """The ways to quantise that were tried, and the dearest layers, for people."""
+    rows = [("calibrator", "bits of weights", "float layers", "SQNR, dB", "cosine", "AUROC drop", "")]
+    for way in selection.tried:
+        drop = f"{way.drop:+.4f} ({way.label})"
+        chosen = "chosen" if way == selection.chosen else ""
+        cells = (f"{len(way.kept_float)}", f"{way.sqnr_db:.1f}", f"{way.cosine:.4f}", drop, chosen)
+        rows.append((way.calibrator, f"{way.weight_bits}", *cells))
+    dearest = ", ".join(f"{layer.layer} {layer.gain_db:+.1f} dB" for layer in selection.layers[:3])
+    return "\n".join([*aligned(rows), f"layers that cost most: {dearest}"])
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows of equal length as lines with aligned columns."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _milliseconds(latency_ms: float | None, more_ms: float = 0.0) -> str:
+    return "on the board" if latency_ms is None else f"{latency_ms + more_ms:.2f}"
 
 
 def metric(name: str, value: float, low: float, high: float, *, unit: str = "", detail: str = "") -> Metric:

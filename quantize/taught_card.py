@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.events import REGION_LIMIT_S
-from quantize.card import FEW_CLIPS, operating_points, precision, training
+from quantize.card import FEW_CLIPS, failures, operating_points, precision, training
 from quantize.questions import SPECIFICITY
 from quantize.results import Results
 
@@ -38,20 +38,25 @@ class Size:
 def taught_card(results: Results, size: Size, has_prompts: bool) -> str:
     """Write the card."""
     sections = [_purpose(results, size, has_prompts), training(results), _accuracy(results)]
-    sections += [_points(results), precision(results), _limitations(results)]
+    sections += [failures(results), _points(results), precision(results), _limitations(results)]
     return "\n\n".join(sections) + "\n"
 
 
 def _purpose(results: Results, size: Size, has_prompts: bool) -> str:
     manifest = results.manifest
     labels = ", ".join(label.name for label in manifest.labels)
+    breathing = (
+        "\n\nThe breathing rate is told from the levels of the sound itself (`edge.respiration`), not by this encoder."
+        if manifest.modality == "contact"
+        else ""
+    )
     prompts = " `prompts.npz` holds directions of its embedding for sounds named by text alone." if has_prompts else ""
     return f"""# {manifest.name} {manifest.version}
 
 Scores {labels} in sound taken {HEARD[manifest.modality]}: {manifest.front_end.sample_rate_hz} Hz mono in windows of
 {manifest.window_s:g} s, one every {manifest.hop_s:g} s. A score is that of a whole window, 0 to 1: how much the window
 sounds like the recordings in which listeners heard a {labels.split(", ", maxsplit=1)[0]}. The embedding of a window
-(`embedding`, {manifest.embedding_size} numbers) is for one's own models.{prompts}
+(`embedding`, {manifest.embedding_size} numbers) is for one's own models.{prompts}{breathing}
 
 The encoder has {size}.
 
@@ -74,7 +79,7 @@ def _accuracy(results: Results) -> str:
             "recording it is asked whether the sound was heard in it, where the corpus says so. 95 % intervals by "
             "bootstrap over people.",
             "",
-            "| question | yes | no | AUROC | below the checkpoint |",
+            "| question | yes | no | AUROC | below float32 |",
             "|---|---|---|---|---|",
             *rows,
         ]

@@ -6,19 +6,18 @@ which words. Graphs, calibration, gates and the bundle's folder are those of eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
 
-from align.corpora import Recording
 from align.corpora.recording import Split
 from edge.backends.base import Backend
 from edge.bundle import Bundle, Manifest, Metric
 from edge.scoring import Report
 from quantize.config import ExportSettings
 from quantize.export import Exporter
+from quantize.inputs import Inputs, check_places
 from quantize.operating_points import Choice
 from quantize.parity import LabelAccuracy, Track, score_tracks
 from quantize.questions import choose_sustained, load_clips, question_accuracy, read_question_splits
@@ -33,25 +32,24 @@ CONTACT = {"heart", "lung"}
 """Modalities of recordings for which a microphone lay on the body."""
 
 
-def opened(settings: ExportSettings) -> Callable[[Path], Exporter]:
-    """Read student and table; what this gives makes the exporter once there is a scratch folder.
+def opened(settings: ExportSettings) -> TaughtExporter:
+    """Read student, table and key.
 
     Raises:
         UserError: one of them is wrong.
     """
+    key = check_places(settings)
     taught = load_taught(settings.checkpoint, settings.labels)
     splits = read_question_splits(settings.recordings, taught)
-    return lambda scratch: TaughtExporter(settings, taught, splits, scratch)
+    return TaughtExporter(Inputs(settings, taught.checkpoint, (), splits, key), taught)
 
 
 class TaughtExporter(Exporter):
     """Judges recordings and people; has no marked events."""
 
-    def __init__(
-        self, settings: ExportSettings, taught: Taught, splits: dict[Split, list[Recording]], scratch: Path
-    ) -> None:
+    def __init__(self, inputs: Inputs, taught: Taught) -> None:
         self._taught = taught
-        super().__init__(settings, taught.checkpoint, splits, scratch)
+        super().__init__(inputs)
 
     def _draft_manifest(self) -> Manifest:
         touched = {row.modality for row in self._splits["train"]} <= CONTACT
@@ -91,7 +89,7 @@ class TaughtExporter(Exporter):
             name = one.label.replace(", ", "_")
             detail = f"test split, {one.positives} yes, {one.negatives} no"
             found.append(metric(f"auroc_{name}", one.auroc.value, one.auroc.low, one.auroc.high, detail=detail))
-            detail = "AUROC of the checkpoint less this bundle's, paired"
+            detail = "AUROC of float32 less this bundle's, paired"
             found.append(metric(f"auroc_drop_{name}", one.drop.value, one.drop.low, one.drop.high, detail=detail))
         return tuple(found)
 
@@ -105,5 +103,5 @@ class TaughtExporter(Exporter):
             sum(multiplications(graph, node) for node in graph.of_type(*WEIGHTED)),
             results.manifest.window_s,
         )
-        print(f"      {size}")
+        self._steps.show(str(size))
         return taught_card(results, size, (folder / PROMPTS).exists())

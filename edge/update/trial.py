@@ -118,12 +118,14 @@ def _try(task: _Task) -> Trial:
     """
     from edge.analysis import Analyzer
     from edge.clips import require_speech_label
+    from edge.drift import load_reference
     from edge.pipeline import open_model
     from edge.scene import compose_scene
     from edge.synthesis import SAMPLE_RATE_HZ
     from edge.track import TrackChunk
 
     model = open_model(task.bundle)
+    load_reference(model.bundle)
     if task.clips:
         require_speech_label(model.bundle.manifest)
     analyzer = Analyzer(

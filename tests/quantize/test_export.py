@@ -15,18 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from align.statistics import Interval
 from distill.student import Student
 from edge.analysis import Analyzer
 from edge.backends import open_backend
 from edge.bundle import check_golden, load_bundle
 from edge.errors import UserError
 from quantize.config import ExportSettings
-from quantize.errors import GateError
 from quantize.export import export
 from quantize.golden import golden_windows
-from quantize.parity import LabelAccuracy
-from quantize.results import Candidate, check_drop, decide
 
 Save = Callable[[Student, Path], Path]
 
@@ -76,8 +72,8 @@ def test_bundle_tells_clips_of_the_sounds_that_it_was_made_for(exported: Path) -
 def test_exported_bundle_runs_in_the_devices_pipeline(exported: Path) -> None:
     bundle = load_bundle(exported, allow_unsigned=True)
     analyzer = Analyzer(bundle, open_backend(bundle), input_rate_hz=16_000, channels=1)
-    analyzer.push(np.zeros((40_000, 1), dtype=np.float32))
-    assert analyzer.flush() == []
+    quiet = 1e-3 * np.random.default_rng(1).standard_normal((40_000, 1)).astype(np.float32)
+    assert analyzer.push(quiet) + analyzer.flush() == []
 
 
 def test_card_says_purpose_licences_and_figures(exported: Path) -> None:
@@ -93,7 +89,7 @@ def test_card_says_purpose_licences_and_figures(exported: Path) -> None:
     ):
         assert text in card
     assert "breath, speech: no recording has marked times" in card
-    assert "cough: only 6 test clips hold it" in card
+    assert "cough: only 18 test clips hold it" in card
 
 
 def test_report_names_machine_versions_and_speed(exported: Path) -> None:
@@ -115,13 +111,15 @@ def test_second_export_gives_the_same_bytes_and_replaces_the_first(
     assert _hashes(output) == before
     assert [path.name for path in output.parent.iterdir()] == ["tiny"]
     printed = capsys.readouterr().out
-    assert [line[:5] for line in printed.splitlines()[:7]] == [f"[{number}/7]" for number in range(1, 8)]
+    assert [line[:5] for line in printed.splitlines() if line.startswith("[")] == [
+        f"[{number}/8]" for number in range(1, 9)
+    ]
     for text in (
         "float32",
         "INT8",
         "AUROC cough",
         "encoder on one core",
-        "less than checkpoint",
+        "less than float32",
         "next: python -m edge",
     ):
         assert text in printed
@@ -162,38 +160,6 @@ def test_inaccurate_int8_does_not_ship(spoilt_path: Path, recordings: Path, tmp_
     check_golden(bundle, open_backend(bundle))
 
 
-def _candidate(latency_ms: float, drop: float) -> Candidate:
-    good = LabelAccuracy("breath", 9, 9, Interval(0.9, 0.8, 1.0), Interval(0.0, 0.0, 0.0))
-    label = LabelAccuracy("cough", 9, 9, Interval(0.9, 0.8, 1.0), Interval(drop, drop, drop))
-    return Candidate(1000, latency_ms, (good, label))
-
-
-@pytest.mark.parametrize(
-    ("wanted", "int8_ms", "drop", "ships", "reason"),
-    [
-        ("auto", 1.0, 0.004, "int8", "at least 1.1 times as fast"),
-        ("auto", 1.95, 0.0, "float32", "less than 1.1 times as fast"),
-        ("auto", 1.0, 0.006, "float32", "costs cough 0.0060 of AUROC"),
-        ("auto", 1.0, float("nan"), "float32", "costs cough nan"),
-        ("int8", 3.0, 0.0, "int8", "asked for"),
-        ("float32", 1.0, 0.0, "float32", "asked for"),
-    ],
-)
-def test_int8_ships_only_where_faster_and_as_accurate(
-    wanted: Any, int8_ms: float, drop: float, ships: str, reason: str
-) -> None:
-    verdict = decide(wanted, {"float32": _candidate(2.0, 0.0), "int8": _candidate(int8_ms, drop)})
-    assert verdict.precision == ships
-    assert reason in verdict.reason
-
-
-@pytest.mark.parametrize("drop", [0.0051, float("nan")])
-def test_less_accurate_than_the_checkpoint_fails_the_gate(drop: float) -> None:
-    check_drop("float32", _candidate(1.0, 0.005))
-    with pytest.raises(GateError, match="float32 costs cough"):
-        check_drop("float32", _candidate(1.0, drop))
-
-
 def test_golden_windows_are_synthetic_and_the_same_twice() -> None:
     windows = golden_windows(32_000, 16_000)
     assert windows.shape == (10, 32_000)
@@ -222,11 +188,6 @@ def _refused(settings: ExportSettings, match: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_jetson_ends_with_one_line(checkpoint_path: Path, recordings: Path, tmp_path: Path) -> None:
-    _refused(_settings(checkpoint_path, recordings, tmp_path / "b", target="jetson"), "target jetson: TensorRT bundles")
-    assert not (tmp_path / "b").exists()
-
-
 def test_missing_table_ends_with_one_line(checkpoint_path: Path, tmp_path: Path) -> None:
     _refused(_settings(checkpoint_path, tmp_path / "none.csv", tmp_path / "b"), "none.csv: no such file")
 
@@ -237,7 +198,7 @@ def test_table_without_a_label_ends_with_one_line(checkpoint_path: Path, recordi
     (tmp_path / "part.csv").write_text("\n".join(kept) + "\n")
     _refused(
         _settings(checkpoint_path, tmp_path / "part.csv", tmp_path / "b"),
-        "0 of 18 airborne test recordings have the event breath",
+        "0 of 54 airborne test recordings have the event breath",
     )
 
 
