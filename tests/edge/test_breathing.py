@@ -123,7 +123,7 @@ def test_clearest_reading_is_taken_once(tiny_bundle: Bundle, tiny_backend: Backe
 
 
 @pytest.mark.broker
-def test_daemon_with_a_contact_bundle_publishes_the_live_rate(
+def test_daemon_with_a_contact_bundle_tells_the_rate_live_and_by_the_minute(
     tiny_bundle_copy: Path, tmp_path: Path, broker: Broker, sounds: Sounds
 ) -> None:
     manifest = load_bundle(tiny_bundle_copy, allow_unsigned=True).manifest
@@ -133,6 +133,14 @@ def test_daemon_with_a_contact_bundle_publishes_the_live_rate(
         daemon.hear(night(sounds, 12.0, 47.0))
         eventually(lambda: bool(subscriber.payloads("/respiration")), "the live rate")
         told = subscriber.payloads("/respiration")[-1]
+        daemon.stop()
+
+        def rates() -> list[float]:
+            told = [minute["respiration"]["rate_bpm"] for minute in subscriber.payloads("/minute")]
+            return [rate for rate in told if rate is not None]
+
+        eventually(lambda: bool(rates()), "a minute with a rate")
+    assert rates() == [pytest.approx(12.0, abs=0.5)]
     assert told["rate_bpm"] == pytest.approx(12.0, abs=0.5)
     assert set(told) == {"at", "rate_bpm", "quality", "source", "bundle"}
 
