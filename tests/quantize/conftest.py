@@ -102,7 +102,7 @@ def _student(table: Path) -> Student:
     x = torch.cat(features).double()
     x = torch.cat([x, torch.ones(len(x), 1, dtype=torch.float64)], dim=1)
     y = 10.0 * torch.cat(targets).double() - 5.0
-    fitted = torch.linalg.solve(x.T @ x + 0.1 * torch.eye(x.shape[1], dtype=torch.float64), x.T @ y)
+    fitted = torch.linalg.solve(x.T @ x + 1e-2 * torch.eye(x.shape[1], dtype=torch.float64), x.T @ y)
     student.step_head.weight.copy_(fitted[:-1].T[:, :, None, None])
     student.step_head.bias.copy_(fitted[-1])
     student.window_head.weight.zero_()
