@@ -17,6 +17,7 @@ from pydantic_settings import SettingsConfigDict
 from edge.sections import (
     BundleSettings,
     ClipSettings,
+    CommandSettings,
     DeviceSettings,
     LogSettings,
     MqttSettings,
@@ -51,6 +52,7 @@ class Settings(ProgramSettings):
     outbox: OutboxSettings = OutboxSettings()
     clips: ClipSettings = ClipSettings()
     update: UpdateSettings = UpdateSettings()
+    commands: CommandSettings = CommandSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import structlog
 from uuid6 import uuid7
@@ -17,6 +18,8 @@ from edge.backends.shared import SharedBackend
 from edge.breathing import Breathing
 from edge.clip_store import ClipStore
 from edge.clips import Clips
+from edge.command.handler import Commands
+from edge.command.thresholds import Thresholds
 from edge.config import Settings
 from edge.corrections import Corrections
 from edge.drift import Drift, load_reference
@@ -63,6 +66,8 @@ def run(settings: Settings, started: float) -> int:
     logs.configure(settings.log)
     running = RunningBundle(settings)
     model = running.open()
+    thresholds = Thresholds(settings.thresholds, model.bundle.manifest, _kept_thresholds(settings))
+    settings = settings.model_copy(update={"thresholds": thresholds.current})
     sources = open_sources(settings)
     outbox = Outbox(settings.outbox_path, max_mb=settings.outbox.max_mb, max_age_days=settings.outbox.max_age_days)
     origin = Origin(str(uuid7()), __version__, model.name, "")
@@ -109,6 +114,18 @@ def run(settings: Settings, started: float) -> int:
     updater = Updater(settings, ending.restart) if settings.update.enabled else None
     for listener in listeners:
         minutes.watch(listener)
+        thresholds.listeners.append(listener.analyzer.change_thresholds)
+    status.add_detail("thresholds", thresholds.differences)
+    if settings.commands.enabled:
+        publisher.add(
+            Commands(
+                settings.base_topic,
+                thresholds,
+                restart=lambda: ending.restart("a command"),
+                update=updater,
+                notify=publisher.notify,
+            )
+        )
     notifier = Notifier()
     upkeep = Upkeep(
         minutes=minutes,
@@ -162,3 +179,8 @@ def run(settings: Settings, started: float) -> int:
             running.end()
     ending.restart_if_due()
     return 0
+
+
+def _kept_thresholds(settings: Settings) -> Path | None:
+    """Where a command keeps thresholds: beside the outbox."""
+    return settings.outbox_path.with_name("thresholds.json") if settings.commands.enabled else None

@@ -180,6 +180,13 @@ class ClipSettings(Section):
     """Megabytes that clips leave free on the disk; below it the oldest are removed, then none is written."""
 
 
+class CommandSettings(Section):
+    """Whether this device takes commands over MQTT."""
+
+    enabled: bool = False
+    """Take commands (thresholds, update, restart) from acula/<site>/<name>/command; the broker says who may send."""
+
+
 class LogSettings(Section):
     """What is said on standard error."""
 
