@@ -17,7 +17,9 @@ from pydantic_settings import SettingsConfigDict
 from edge.sections import (
     BundleSettings,
     ClipSettings,
+    CommandSettings,
     DeviceSettings,
+    HomeAssistantSettings,
     LogSettings,
     MetricsSettings,
     MqttSettings,
@@ -53,6 +55,8 @@ class Settings(ProgramSettings):
     clips: ClipSettings = ClipSettings()
     update: UpdateSettings = UpdateSettings()
     metrics: MetricsSettings = MetricsSettings()
+    commands: CommandSettings = CommandSettings()
+    homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

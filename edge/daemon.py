@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import structlog
 from uuid6 import uuid7
@@ -17,10 +18,14 @@ from edge.backends.shared import SharedBackend
 from edge.breathing import Breathing
 from edge.clip_store import ClipStore
 from edge.clips import Clips
+from edge.command.handler import Commands
+from edge.command.thresholds import Thresholds
 from edge.config import Settings
 from edge.corrections import Corrections
+from edge.drift import Drift, load_reference
 from edge.ending import Ending
 from edge.errors import UserError
+from edge.homeassistant import HomeAssistant, discovery
 from edge.hooks import Hooks
 from edge.journal import Journal
 from edge.listener import Listener
@@ -63,6 +68,8 @@ def run(settings: Settings, started: float) -> int:
     logs.configure(settings.log)
     running = RunningBundle(settings)
     model = running.open()
+    thresholds = Thresholds(settings.thresholds, model.bundle.manifest, _kept_thresholds(settings))
+    settings = settings.model_copy(update={"thresholds": thresholds.current})
     sources = open_sources(settings)
     outbox = Outbox(settings.outbox_path, max_mb=settings.outbox.max_mb, max_age_days=settings.outbox.max_age_days)
     origin = Origin(str(uuid7()), __version__, model.name, "")
@@ -81,6 +88,10 @@ def run(settings: Settings, started: float) -> int:
         airborne = settings.respiration.enabled is True
         breathing = Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name), airborne=airborne)
         minutes.respiration = lambda name: asdict(breathing.take(name))
+    if (reference := load_reference(model.bundle)) is not None:
+        drift = Drift(reference, hooks)
+        minutes.drift = drift.minute
+        status.add_part("drift", lambda: drift.trouble)
     listeners = Listeners(
         Listener(name, source, model, settings, pace=pace, keep=journal.keep, hooks=hooks)
         for name, pace, source in sources
@@ -106,6 +117,25 @@ def run(settings: Settings, started: float) -> int:
     end_metrics = start_metrics(settings.metrics, hooks, model, listeners, outbox=outbox, publisher=publisher)
     for listener in listeners:
         minutes.watch(listener)
+        thresholds.listeners.append(listener.analyzer.change_thresholds)
+    status.add_detail("thresholds", thresholds.differences)
+    if settings.homeassistant.enabled:
+        sensors = discovery(
+            settings.base_topic, origin, model.bundle.manifest, respiration=settings.respiration.enabled
+        )
+        homeassistant = HomeAssistant(settings.homeassistant.prefix, settings.base_topic, origin, sensors)
+        hooks.on_event.append(homeassistant.on_event)
+        publisher.add(homeassistant)
+    if settings.commands.enabled:
+        publisher.add(
+            Commands(
+                settings.base_topic,
+                thresholds,
+                restart=lambda: ending.restart("a command"),
+                update=updater,
+                notify=publisher.notify,
+            )
+        )
     notifier = Notifier()
     upkeep = Upkeep(
         minutes=minutes,
@@ -160,3 +190,8 @@ def run(settings: Settings, started: float) -> int:
             running.end()
     ending.restart_if_due()
     return 0
+
+
+def _kept_thresholds(settings: Settings) -> Path | None:
+    """Where a command keeps thresholds: beside the outbox."""
+    return settings.outbox_path.with_name("thresholds.json") if settings.commands.enabled else None

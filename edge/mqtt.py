@@ -26,6 +26,7 @@ import structlog
 from edge.connection import Address, BrokerError, Connection, Protocol
 from edge.credentials import Credentials
 from edge.delivery import Delivery
+from edge.dialogue import Dialogue
 from edge.errors import ConfigError
 from edge.live import LiveMessages
 from edge.outbox import Outbox
@@ -73,6 +74,7 @@ class Publisher:
         self.errors = 0
         """Attempts to connect that failed, connections that broke, and messages that the broker refused."""
         self._live = LiveMessages()
+        self._dialogues: list[Dialogue] = []
         self._settings = settings
         self._status_topic = f"{base_topic}/status"
         # A colon is in no name, so no two devices of different topics get the same.
@@ -93,6 +95,10 @@ class Publisher:
         self._unanswered = 0
         self._told: set[str] = set()
         self._out_since = time.monotonic()
+
+    def add(self, dialogue: Dialogue) -> None:
+        """Let another part speak and hear on the connection; before `start`."""
+        self._dialogues.append(dialogue)
 
     def start(self) -> None:
         """Begin to connect and deliver, in a thread of its own."""
@@ -157,7 +163,9 @@ class Publisher:
 
     def _serve(self, connection: Connection) -> None:
         begun = time.monotonic()
-        delivery = Delivery(connection, self._outbox, self._status_topic, self._status, self._count_error)
+        delivery = Delivery(
+            connection, self._outbox, self._status_topic, self._status, self._dialogues, self._count_error
+        )
         self.is_connected = True
         self._live.take()  # from before the connection
         try:
