@@ -19,6 +19,7 @@ from edge.sections import (
     ClipSettings,
     CommandSettings,
     DeviceSettings,
+    HomeAssistantSettings,
     LogSettings,
     MqttSettings,
     NamedSourceSettings,
@@ -53,6 +54,7 @@ class Settings(ProgramSettings):
     clips: ClipSettings = ClipSettings()
     update: UpdateSettings = UpdateSettings()
     commands: CommandSettings = CommandSettings()
+    homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

@@ -25,6 +25,7 @@ from edge.corrections import Corrections
 from edge.drift import Drift, load_reference
 from edge.ending import Ending
 from edge.errors import UserError
+from edge.homeassistant import HomeAssistant, discovery
 from edge.hooks import Hooks
 from edge.journal import Journal
 from edge.listener import Listener
@@ -117,6 +118,13 @@ def run(settings: Settings, started: float) -> int:
         minutes.watch(listener)
         thresholds.listeners.append(listener.analyzer.change_thresholds)
     status.add_detail("thresholds", thresholds.differences)
+    if settings.homeassistant.enabled:
+        sensors = discovery(
+            settings.base_topic, origin, model.bundle.manifest, respiration=settings.respiration.enabled
+        )
+        homeassistant = HomeAssistant(settings.homeassistant.prefix, settings.base_topic, origin, sensors)
+        hooks.on_event.append(homeassistant.on_event)
+        publisher.add(homeassistant)
     if settings.commands.enabled:
         publisher.add(
             Commands(

@@ -187,6 +187,15 @@ class CommandSettings(Section):
     """Take commands (thresholds, update, restart) from acula/<site>/<name>/command; the broker says who may send."""
 
 
+class HomeAssistantSettings(Section):
+    """Whether this device shows itself to Home Assistant."""
+
+    enabled: bool = False
+    """Announce the device by MQTT discovery, and keep counts of coughs for it."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "homeassistant"
+    """Home Assistant's discovery prefix."""
+
+
 class LogSettings(Section):
     """What is said on standard error."""
 
