@@ -4,7 +4,9 @@ Does: follows each listener's sound by its hooks, through gaps and changes of th
 live message, and keeps the clearest for the minute's report. Does not: find the rate (`edge.respiration` does).
 
 A bundle for contact audio is read by the levels of its sound, one for airborne sound by the scores of its label
-`breath`; an airborne bundle without that label says nothing of breathing.
+`breath`, where that is asked for; an airborne bundle without that label says nothing of breathing. No people with a
+known rate were heard through the air: a score that rises with every breath in and every breath out tells twice the
+rate, and nothing here notices.
 """
 
 from __future__ import annotations
@@ -44,8 +46,15 @@ LEVEL_RATE_HZ = 4000
 class Breathing:
     """One for all listeners; they call from their own threads."""
 
-    def __init__(self, hooks: Hooks, publish: Callable[[bytes, str], None]) -> None:
-        """Register with the hooks. `publish` takes the payload of each reading and the name of its source."""
+    def __init__(self, hooks: Hooks, publish: Callable[[bytes, str], None], *, airborne: bool) -> None:
+        """Register with the hooks.
+
+        Args:
+            hooks: of the listeners.
+            publish: takes the payload of each reading and the name of its source.
+            airborne: follow airborne sound as well as contact audio.
+        """
+        self._airborne = airborne
         self._publish = publish
         self._followers: dict[str, _Follower] = {}
         self._clearest: dict[str, Respiration] = {}
@@ -71,7 +80,7 @@ class Breathing:
     def _follower(self, listener: Listener) -> _Follower:
         follower = self._followers.get(listener.name)
         if follower is None or follower.manifest is not listener.model.bundle.manifest:
-            follower = _Follower(listener)
+            follower = _Follower(listener, airborne=self._airborne)
             self._followers[listener.name] = follower
         return follower
 
@@ -89,11 +98,12 @@ class Breathing:
 class _Follower:
     """One listener's sound from one gap to the next; times are seconds from the source's position 0."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, *, airborne: bool) -> None:
         self.manifest: Manifest = listener.model.bundle.manifest
         names = [label.name for label in self.manifest.labels]
         self.hears_levels = self.manifest.modality == "contact"
-        self.column = names.index(LABEL) if not self.hears_levels and LABEL in names else None
+        follows_scores = airborne and not self.hears_levels and LABEL in names
+        self.column = names.index(LABEL) if follows_scores else None
         self._source = listener.source
         self._frames_per_s = self.manifest.front_end.sample_rate_hz / self.manifest.front_end.hop_samples
         self._expected: int | None = None

@@ -93,9 +93,9 @@ class WindowSettings(Section):
 class RespirationSettings(Section):
     """Whether the breathing rate is followed."""
 
-    enabled: bool = True
-    """Tell the breathing rate, from the breath score of a bundle for airborne sound or from the sound itself of one for
-    contact audio; it is null where it is unsure."""
+    enabled: bool | None = None
+    """Tell the breathing rate, null where it is unsure; default: for contact audio only, where it was measured. In
+    airborne sound it follows the breath score, and where breath is heard both in and out it may tell twice the rate."""
 
 
 class MqttSettings(Section):
@@ -178,6 +178,33 @@ class ClipSettings(Section):
     """Most megabytes of clips; beyond it the oldest are removed."""
     min_free_mb: Annotated[float, Field(ge=1.0, le=1_000_000.0, allow_inf_nan=False)] = 200.0
     """Megabytes that clips leave free on the disk; below it the oldest are removed, then none is written."""
+
+
+class MetricsSettings(Section):
+    """Figures for Prometheus, over HTTP without a password."""
+
+    enabled: bool = True
+    """Serve them at /metrics. A port that is taken is told in the log and stops nothing."""
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Address to serve at; 127.0.0.1: to this machine alone."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 9105
+    """TCP port; 0: any that is free, told in the log."""
+
+
+class CommandSettings(Section):
+    """Whether this device takes commands over MQTT."""
+
+    enabled: bool = False
+    """Take commands (thresholds, update, restart) from acula/<site>/<name>/command; the broker says who may send."""
+
+
+class HomeAssistantSettings(Section):
+    """Whether this device shows itself to Home Assistant."""
+
+    enabled: bool = False
+    """Announce the device by MQTT discovery, and keep counts of coughs for it."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "homeassistant"
+    """Home Assistant's discovery prefix."""
 
 
 class LogSettings(Section):

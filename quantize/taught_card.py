@@ -45,13 +45,18 @@ def taught_card(results: Results, size: Size, has_prompts: bool) -> str:
 def _purpose(results: Results, size: Size, has_prompts: bool) -> str:
     manifest = results.manifest
     labels = ", ".join(label.name for label in manifest.labels)
+    breathing = (
+        "\n\nThe breathing rate is told from the levels of the sound itself (`edge.respiration`), not by this encoder."
+        if manifest.modality == "contact"
+        else ""
+    )
     prompts = " `prompts.npz` holds directions of its embedding for sounds named by text alone." if has_prompts else ""
     return f"""# {manifest.name} {manifest.version}
 
 Scores {labels} in sound taken {HEARD[manifest.modality]}: {manifest.front_end.sample_rate_hz} Hz mono in windows of
 {manifest.window_s:g} s, one every {manifest.hop_s:g} s. A score is that of a whole window, 0 to 1: how much the window
 sounds like the recordings in which listeners heard a {labels.split(", ", maxsplit=1)[0]}. The embedding of a window
-(`embedding`, {manifest.embedding_size} numbers) is for one's own models.{prompts}
+(`embedding`, {manifest.embedding_size} numbers) is for one's own models.{prompts}{breathing}
 
 The encoder has {size}.
 

@@ -48,9 +48,13 @@ class Recorded:
         pass
 
 
-def hear(bundle: Bundle, backend: Backend, source: Recorded) -> tuple[Breathing, list[dict[str, Any]]]:
+def hear(
+    bundle: Bundle, backend: Backend, source: Recorded, *, airborne: bool = True
+) -> tuple[Breathing, list[dict[str, Any]]]:
     hooks, told = Hooks(), list[dict[str, Any]]()
-    breathing = Breathing(hooks, lambda payload, name: told.append({**json.loads(payload), "name": name}))
+    breathing = Breathing(
+        hooks, lambda payload, name: told.append({**json.loads(payload), "name": name}), airborne=airborne
+    )
     listener = Listener(
         source.name,
         source,
@@ -102,6 +106,14 @@ def test_bundle_without_the_label_says_nothing(tiny_bundle: Bundle, tiny_backend
     assert hear(bundle, tiny_backend, Recorded((0, night(sounds, 15.0, 50.0))))[1] == []
 
 
+def test_airborne_sound_is_followed_only_where_asked_for(
+    tiny_bundle: Bundle, tiny_backend: Backend, sounds: Sounds
+) -> None:
+    sound = Recorded((0, night(sounds, 15.0, 46.0)))
+    assert hear(tiny_bundle, tiny_backend, sound, airborne=False)[1] == []
+    assert len(hear(contact(tiny_bundle), tiny_backend, sound, airborne=False)[1]) == 1
+
+
 def test_clearest_reading_is_taken_once(tiny_bundle: Bundle, tiny_backend: Backend, sounds: Sounds) -> None:
     breathing, told = hear(tiny_bundle, tiny_backend, Recorded((0, night(sounds, 15.0, 56.0))))
     taken = breathing.take("bed-12")
@@ -111,7 +123,7 @@ def test_clearest_reading_is_taken_once(tiny_bundle: Bundle, tiny_backend: Backe
 
 
 @pytest.mark.broker
-def test_daemon_with_a_contact_bundle_publishes_the_live_rate(
+def test_daemon_with_a_contact_bundle_tells_the_rate_live_and_by_the_minute(
     tiny_bundle_copy: Path, tmp_path: Path, broker: Broker, sounds: Sounds
 ) -> None:
     manifest = load_bundle(tiny_bundle_copy, allow_unsigned=True).manifest
@@ -121,15 +133,24 @@ def test_daemon_with_a_contact_bundle_publishes_the_live_rate(
         daemon.hear(night(sounds, 12.0, 47.0))
         eventually(lambda: bool(subscriber.payloads("/respiration")), "the live rate")
         told = subscriber.payloads("/respiration")[-1]
+        daemon.stop()
+
+        def rates() -> list[float]:
+            told = [minute["respiration"]["rate_bpm"] for minute in subscriber.payloads("/minute")]
+            return [rate for rate in told if rate is not None]
+
+        eventually(lambda: bool(rates()), "a minute with a rate")
+    assert rates() == [pytest.approx(12.0, abs=0.5)]
     assert told["rate_bpm"] == pytest.approx(12.0, abs=0.5)
     assert set(told) == {"at", "rate_bpm", "quality", "source", "bundle"}
 
 
 @pytest.mark.broker
-def test_daemon_that_shall_not_tell_the_rate_does_not(
-    tiny_bundle_path: Path, tmp_path: Path, broker: Broker, sounds: Sounds
+@pytest.mark.parametrize("given", ["", "--no-respiration.enabled"])
+def test_daemon_tells_no_rate_of_a_room_unless_asked(
+    tiny_bundle_path: Path, tmp_path: Path, broker: Broker, sounds: Sounds, given: str
 ) -> None:
-    silent = ("--no-respiration.enabled",)
+    silent = (given,) if given else ()
     with Subscriber(broker.port) as subscriber, Daemon(tiny_bundle_path, tmp_path, broker.port, *silent) as daemon:
         eventually(lambda: subscriber.states()[-1:] == ["online"], "status online")
         sound = night(sounds, 12.0, 56.0)
