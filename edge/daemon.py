@@ -30,6 +30,7 @@ from edge.hooks import Hooks
 from edge.journal import Journal
 from edge.listener import Listener
 from edge.listeners import Listeners, open_sources
+from edge.metrics import start_metrics
 from edge.minute import Minutes
 from edge.mqtt import Publisher
 from edge.notify import Notifier
@@ -46,7 +47,7 @@ DRAIN_S = 10.0
 """How long the end of a run waits for the broker to take what is in the outbox."""
 
 SILENCE_S = 60.0
-"""A source that says nothing for so long, neither sound nor trouble, is not looked after by anybody."""
+"""A source that says nothing for so long beyond its stall_s, neither sound nor trouble, is looked after by nobody."""
 _STOP_S = 15.0
 """How long the end of a run waits for what has been heard to be analysed."""
 _UPDATER_STOP_S = 5.0
@@ -104,6 +105,7 @@ def run(settings: Settings, started: float) -> int:
     status.add_part("outbox", lambda: outbox.trouble)
     status.add_part("inference", lambda: inference.trouble)
     status.add_part("", lambda: listeners.trouble)
+    status.add_detail("lag_s", lambda: round(listeners.lag_s, 1))
     status.set_times(
         last_audio_at=lambda: listeners.last_audio_at, last_inference_at=lambda: listeners.last_inference_at
     )
@@ -113,6 +115,7 @@ def run(settings: Settings, started: float) -> int:
     ending = Ending(listeners)
     running.on_left = ending.restart
     updater = Updater(settings, ending.restart) if settings.update.enabled else None
+    end_metrics = start_metrics(settings.metrics, hooks, model, listeners, outbox=outbox, publisher=publisher)
     for listener in listeners:
         minutes.watch(listener)
         thresholds.listeners.append(listener.analyzer.change_thresholds)
@@ -134,12 +137,13 @@ def run(settings: Settings, started: float) -> int:
                 notify=publisher.notify,
             )
         )
+    silence_s = SILENCE_S + max(source.stall_s for source in settings.sources or (settings.source,))
     notifier = Notifier()
     upkeep = Upkeep(
         minutes=minutes,
         corrections=corrections,
         notifier=notifier,
-        stuck=lambda: inference.trouble or listeners.stuck(SILENCE_S),
+        stuck=lambda: inference.trouble or listeners.stuck(silence_s),
         notify=publisher.notify,
     )
     turn_s = min(_TURN_S, notifier.interval_s or _TURN_S)
@@ -180,6 +184,7 @@ def run(settings: Settings, started: float) -> int:
         listeners.stop()
         if clips is not None:
             clips.close(_CLIPS_STOP_S)
+        end_metrics()
         publisher.stop(DRAIN_S, farewell)
         outbox.close()
         log.info("stopped", reason=farewell, events=journal.events, waiting=outbox.depth, dropped=outbox.dropped)
