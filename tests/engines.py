@@ -39,13 +39,14 @@ class StandInCuda:
 
     def __init__(self) -> None:
         self.fails: set[str] = set()
+        self.lacks: set[str] = set()
         self.memory: dict[int, Any] = {}
         self.launched = 0
         self.recorded: list[Any] | None = None
         self.graph: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("cuda"):
+        if not name.startswith("cuda") or name in self.lacks:
             raise AttributeError(name)
         return lambda *arguments: 801 if name in self.fails else (getattr(self, f"_{name}")(*arguments) or 0)
 
