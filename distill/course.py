@@ -30,7 +30,7 @@ from distill.checkpoint import NAME, save_student
 from distill.figures import plot_learning_curves
 from distill.finishing import Pupils, finish, of_recordings, open_texts
 from distill.heads import fit_head
-from distill.lessons import Views, learn
+from distill.lessons import Views, hear, learn
 from distill.moments import Moments
 from distill.student import StudentShape
 from distill.teach_config import TeachSettings
@@ -67,6 +67,7 @@ def teach(settings: TeachSettings) -> Path:
         train,
         held_out,
         learn(train, teacher, workers=settings.workers),
+        hear(train, settings.front_end, workers=settings.workers),
         learn(held_out, teacher, workers=settings.workers),
     )
     # Right before the weights are made, so that they depend on the seed alone.
@@ -155,6 +156,7 @@ def fit(task: TeachingTask, taught: Pupils, settings: TeachSettings) -> None:
     plan = LessonPlan(
         taught.train,
         taught.lessons,
+        taught.heard,
         torch.tensor(answers, dtype=torch.float32).reshape(len(answers), len(settings.tasks)),
         Moments(taught.train.clips, settings.events, settings.front_end, taught.train.length),
         settings.batch_size,
