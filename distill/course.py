@@ -116,21 +116,25 @@ def open_splits(settings: TeachSettings) -> dict[str, Clips]:
     return splits
 
 
-def make_task(settings: TeachSettings, taught: Pupils) -> TeachingTask:
-    """The training, with the teacher's heads in it."""
-    tasks, size = settings.tasks, taught.lessons.teacher_size
-    shape = StudentShape(
+def shape_of(settings: TeachSettings) -> StudentShape:
+    """The shape of the student while it learns, before labels made of text come to it."""
+    return StudentShape(
         mel_bands=settings.front_end.mel_bands,
-        labels=len(settings.events) + len(tasks),
+        labels=len(settings.events) + len(settings.tasks),
         width=settings.width,
         context_blocks=settings.context_blocks,
         embedding_size=settings.embedding_size,
         depth=settings.depth,
         form=settings.form,
-        clip_labels=len(tasks),
+        clip_labels=len(settings.tasks),
     )
+
+
+def make_task(settings: TeachSettings, taught: Pupils) -> TeachingTask:
+    """The training, with the teacher's heads in it."""
+    tasks, size = settings.tasks, taught.lessons.teacher_size
     task = TeachingTask(
-        shape=asdict(shape),
+        shape=asdict(shape_of(settings)),
         front_end=settings.front_end.model_dump(),
         teacher_size=size,
         objective=settings.objective.model_dump(),
