@@ -91,13 +91,14 @@ def run_trial(folder: Path, settings: Settings, stopping: threading.Event) -> Tr
 def _communicate(process: subprocess.Popen[bytes], task: bytes, stopping: threading.Event) -> tuple[str, str]:
     """What the process wrote on standard output and error."""
     deadline = time.monotonic() + TIMEOUT_S
-    answer = _wait(process, task)
+    given: bytes | None = task
+    answer = None
     while answer is None:
         if stopping.is_set():
             raise UpdateError("trial: given up, because the daemon stops")
         if time.monotonic() > deadline:
-            raise UpdateError(f"trial: not over after {TIMEOUT_S:.0f} s; the bundle hangs or is too slow")
-        answer = _wait(process, None)
+            raise UpdateError(f"trial: not over after {TIMEOUT_S:g} s; the bundle hangs or is too slow")
+        answer, given = _wait(process, given), None
     said, errors = answer
     return said.decode(errors="replace"), errors.decode(errors="replace")
 
