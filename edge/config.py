@@ -21,6 +21,7 @@ from edge.sections import (
     DeviceSettings,
     HomeAssistantSettings,
     LogSettings,
+    MetricsSettings,
     MqttSettings,
     NamedSourceSettings,
     OutboxSettings,
@@ -53,6 +54,7 @@ class Settings(ProgramSettings):
     outbox: OutboxSettings = OutboxSettings()
     clips: ClipSettings = ClipSettings()
     update: UpdateSettings = UpdateSettings()
+    metrics: MetricsSettings = MetricsSettings()
     commands: CommandSettings = CommandSettings()
     homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     log: LogSettings = LogSettings()

@@ -41,12 +41,14 @@ class Delivery:
         status_topic: str,
         status: Callable[[], dict[str, Any]],
         dialogues: Sequence[Dialogue] = (),
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         """Take up a connection that the broker has just accepted.
 
         Messages that were in the outbox before now have waited through an outage or a restart: they are marked
-        historical, as are those that wait because the broker refuses them.
+        historical, as are those that wait because the broker refuses them. `on_refusal` is called for each refusal.
         """
+        self._on_refusal = on_refusal
         self._connection = connection
         self._outbox = outbox
         self._status_topic = status_topic
@@ -176,6 +178,7 @@ class Delivery:
                 event_id = self._in_flight[1]
                 self._in_flight = None
             if acknowledgement.refusal:
+                self._on_refusal()
                 self._tell_refusal(acknowledgement.refusal)
                 if event_id:
                     self._events_due = time.monotonic() + _REFUSAL_PAUSE_S

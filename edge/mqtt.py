@@ -70,6 +70,9 @@ class Publisher:
         Raises:
             ConfigError: as `edge.credentials.Credentials` says.
         """
+        self.is_connected = False
+        self.errors = 0
+        """Attempts to connect that failed, connections that broke, and messages that the broker refused."""
         self._live = LiveMessages()
         self._dialogues: list[Dialogue] = []
         self._settings = settings
@@ -127,8 +130,10 @@ class Publisher:
             try:
                 self._attempt()
             except BrokerError as error:
+                self._count_error()
                 self._learn(error)
             except Exception as error:
+                self._count_error()
                 # Whatever it was, events must still be delivered once it is over.
                 self._tell("failed", "mqtt_failed", repr(error), "report this; trying again", exc_info=True)
             if self._is_done():
@@ -158,7 +163,10 @@ class Publisher:
 
     def _serve(self, connection: Connection) -> None:
         begun = time.monotonic()
-        delivery = Delivery(connection, self._outbox, self._status_topic, self._status, self._dialogues)
+        delivery = Delivery(
+            connection, self._outbox, self._status_topic, self._status, self._dialogues, self._count_error
+        )
+        self.is_connected = True
         self._live.take()  # from before the connection
         try:
             while not (self._stopping.is_set() and (delivery.is_idle or time.monotonic() > self._deadline)):
@@ -167,10 +175,14 @@ class Publisher:
                 delivery.turn()
             delivery.take_leave(self._farewell, _FAREWELL_S)
         finally:
+            self.is_connected = False
             self._out_since = time.monotonic()
             self._protocol = "5"
             if self._out_since - begun >= _STABLE_S:
                 self._pause_s = 0.0
+
+    def _count_error(self) -> None:
+        self.errors += 1
 
     def _learn(self, error: BrokerError) -> None:
         """Choose the version for the next attempt, and tell what has not been told in this outage."""

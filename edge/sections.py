@@ -180,6 +180,17 @@ class ClipSettings(Section):
     """Megabytes that clips leave free on the disk; below it the oldest are removed, then none is written."""
 
 
+class MetricsSettings(Section):
+    """Figures for Prometheus, over HTTP without a password."""
+
+    enabled: bool = True
+    """Serve them at /metrics. A port that is taken is told in the log and stops nothing."""
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Address to serve at; 127.0.0.1: to this machine alone."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 9105
+    """TCP port; 0: any that is free, told in the log."""
+
+
 class CommandSettings(Section):
     """Whether this device takes commands over MQTT."""
 

@@ -209,7 +209,7 @@ cat > "$work/new/engine.json" << EOF
 }
 EOF
 chmod -R u=rwX,go=rX "$work/new"
-sync
+sync "$work/new/encoder.engine" "$work/new/engine.json"
 if [ -e "$folder" ]; then mv "$folder" "$work/old"; fi
 mv "$work/new" "$folder"
 say "kept $chosen, the faster of those that pass, in $folder"

@@ -43,7 +43,7 @@ LINTED: Mapping[str, tuple[str, ...]] = {
 }
 """The versions that build each graph."""
 
-TOLERANCE: Mapping[Precision, float] = {"int8": 0.1, "fp16": 0.01}
+TOLERANCE: Mapping[Precision, float] = {"int8": 0.1, "fp16": 0.02}
 """Of an engine's golden outputs, see `edge.engines.distance`. Not yet confirmed on hardware."""
 
 COSINE: Mapping[Precision, float] = {"int8": 0.99, "fp16": 0.9999}

@@ -57,6 +57,6 @@ def check_outputs(bundle: Bundle, precision: Precision, run: Run) -> None:
         # Negated, so that NaN fails too.
         if not found <= tolerance:
             raise EngineError(
-                f"the {precision} engine's {name} is {found:.3g} of its size away from {GOLDEN}, allowed is "
+                f"the {precision} engine's {name} output is {found:.3g} of its size away from {GOLDEN}, allowed is "
                 f"{tolerance:g}"
             )
