@@ -164,6 +164,16 @@ def test_bundle_without_accurate_int8_gets_a_float16_engine(machine: Machine, tm
     assert read_sidecar(other.folder).median_ms == {"fp16": 1.2}
 
 
+def test_bundle_without_a_tolerance_is_refused(machine: Machine, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(machine.bundle.path, tmp_path / "copy"))
+    write_manifest(copy, machine.bundle.manifest.model_copy(update={"tensorrt_tolerance": {}}))
+    other = Machine(machine.root, load_bundle(copy, allow_unsigned=True))
+    other.set_up()
+    done = other.build()
+    assert (done.returncode, other.calls()) == (2, [])
+    assert "names no tensorrt_tolerance" in done.stderr
+
+
 def test_trtexec_that_fails_half_way_leaves_nothing(machine: Machine) -> None:
     machine.set_up(fails="encoder.fp16.onnx")
     done = machine.build()
