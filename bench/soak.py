@@ -23,15 +23,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import psutil
 from tqdm import tqdm
 
+from bench.books import Books
 from bench.daemon import processor
 from bench.mosquitto import PATIENCE_S, Broker, Subscriber, wait
 from bench.soaked import LEAD_S, TICK_S, Fault, Kind, Task, plan
@@ -43,67 +43,6 @@ BASE = "acula/bench/soak"
 SAMPLE_S = 300.0
 """Sound between two looks at the process."""
 WARM_SHARE = 0.1
-EXPECTED_ERRORS = ("outbox_not_writable",)
-"""Lines of severity error that a full disk brings; any other is a defect."""
-
-
-class Books:
-    """What the daemon told to have kept, and what arrived. Two threads enter; read when both are done."""
-
-    def __init__(self) -> None:
-        self.kept: set[str] = set()
-        self.events: set[str] = set()
-        self.minutes: dict[str, dict[str, Any]] = {}
-        """The newest revision of each."""
-        self.unsynced: set[str] = set()
-        """Messages whose newest revision still has the time of a clock that nobody had set."""
-        self.told: Counter[str] = Counter()
-        """Log lines by what they say."""
-        self.errors: Counter[str] = Counter()
-        self._times: Counter[tuple[str, int]] = Counter()
-
-    @property
-    def repeated(self) -> int:
-        """Messages that came again."""
-        return sum(times - 1 for times in self._times.values())
-
-    @property
-    def lost(self) -> int:
-        """Events that were kept and never came."""
-        return len(self.kept - self.events)
-
-    @property
-    def is_complete(self) -> bool:
-        """All events have come, with true times."""
-        return self.kept <= self.events and not self.unsynced
-
-    def hear(self, topic: str, payload: bytes) -> None:
-        """Enter a message."""
-        message = json.loads(payload)
-        kind = topic.rpartition("/")[2]
-        key, revision = message[f"{kind}_id"], message.get("revision", 0)
-        self._times[key, revision] += 1
-        if (key, revision + 1) in self._times:
-            return
-        (self.unsynced.add if message["clock"] == "unsynced" else self.unsynced.discard)(key)
-        if kind == "minute":
-            self.minutes[key] = message
-        else:
-            self.events.add(key)
-
-    def read(self, stream: IO[str]) -> None:
-        """Enter the daemon's log until it ends."""
-        for text in stream:
-            try:
-                line = json.loads(text)
-            except ValueError:
-                self.errors[text.strip()] += 1
-                continue
-            self.told[line["event"]] += 1
-            if line["event"] == "event":
-                self.kept.add(line["event_id"])
-            elif line["level"] == "error" and line["event"] not in EXPECTED_ERRORS:
-                self.errors[line["event"]] += 1
 
 
 class Device:
@@ -114,6 +53,7 @@ class Device:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
         assert self._process.stderr is not None
+        self._books = books
         self._log = threading.Thread(target=books.read, args=(self._process.stderr,), daemon=True)
         self._log.start()
         self._limits = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
@@ -129,7 +69,9 @@ class Device:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise UserError(f"the daemon ended with status {self._process.wait()}")
+            self._log.join()
+            said = next(reversed(self._books.errors), "without a word")
+            raise UserError(f"the daemon ended with status {self._process.wait()}: {said}")
         return float(line)
 
     def go_on(self) -> None:
@@ -233,7 +175,7 @@ def measure(options: argparse.Namespace) -> int:
         try:
             _soak(task, device, books, Faults(plan(task), broker, subscriber, device))
             status = device.end()
-            wait(lambda: books.is_complete, 5.0)
+            subscriber.catch_up()
             waiting = _enter_waiting(path, books)
         finally:
             device.kill()
@@ -241,7 +183,7 @@ def measure(options: argparse.Namespace) -> int:
     print(_table(task, books, device, waiting, time.monotonic() - begun))
     if status:
         print(f"the daemon ended with status {status}", file=sys.stderr)
-    return 1 if status or books.lost or books.errors else 0
+    return 1 if status or books.lost or books.errors or books.counted != len(books.kept) else 0
 
 
 def _soak(task: Task, device: Device, books: Books, faults: Faults) -> None:
@@ -280,16 +222,17 @@ def _table(task: Task, books: Books, device: Device, waiting: int, took_s: float
     hours, *used = np.array(device.samples).T
     warm = hours >= WARM_SHARE * task.sound_s / 3600.0
     slope = np.polyfit(hours[warm], used[0][warm], 1)[0] if warm.sum() > 2 else float("nan")
-    heard_h = sum(minute["monitored_s"] for minute in books.minutes.values()) / 3600.0
-    counted = sum(sum(minute["counts"].values()) for minute in books.minutes.values())
     told = books.told
     rows = [
         ("broker killed", f"{task.each} times; {told['broker_connected']} connections"),
         ("disk full", f"{task.each} times; told {told['outbox_not_writable']} times"),
         ("capture stalled", f"{task.each} times"),
         ("clock set", f"{task.each} times; told {told['clock_set']} times"),
-        ("events", f"{len(books.kept)} kept, {books.lost} lost; {counted} in the minutes"),
-        ("minutes", f"{len(books.minutes)}, {heard_h:.4f} h of sound in them, of {task.sound_s / 3600.0:.4f} h"),
+        ("events", f"{len(books.kept)} kept, {books.lost} lost; {books.counted} in the minutes"),
+        (
+            "minutes",
+            f"{len(books.minutes)}, {books.heard_s / 3600.0:.4f} h of sound in them, of {task.sound_s / 3600.0:.4f} h",
+        ),
         ("messages", f"{books.repeated} repeated, {waiting} waiting, {len(books.unsynced)} with an unset clock's time"),
         ("errors", "; ".join(f"{times} {name}" for name, times in books.errors.items()) or "none"),
         ("resident memory", f"{_course(used[0][warm], '.1f')} MB, {slope:+.3f} MB an hour of sound"),
