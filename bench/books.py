@@ -11,6 +11,8 @@ from typing import IO, Any
 
 EXPECTED_ERRORS = ("outbox_not_writable",)
 """Lines of severity error that a full disk brings; any other is a defect."""
+_LONG_AGO = "2000"
+"""A time of day before this is from a clock that began with 1970."""
 
 
 class Books:
@@ -22,7 +24,7 @@ class Books:
         self.minutes: dict[str, dict[str, Any]] = {}
         """The newest revision of each."""
         self.unsynced: set[str] = set()
-        """Messages whose newest revision still has the time of a clock that nobody had set."""
+        """Messages whose newest revision has the time of a clock that nobody had set, whether it says so or not."""
         self.told: Counter[str] = Counter()
         """Log lines by what they say."""
         self.errors: Counter[str] = Counter()
@@ -61,7 +63,8 @@ class Books:
         self._times[key, revision] += 1
         if (key, revision + 1) in self._times:
             return
-        (self.unsynced.add if message["clock"] == "unsynced" else self.unsynced.discard)(key)
+        is_true = message["clock"] == "synced" and message.get("onset", message.get("start")) > _LONG_AGO
+        (self.unsynced.discard if is_true else self.unsynced.add)(key)
         if kind == "minute":
             self.minutes[key] = message
         else:

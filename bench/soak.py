@@ -148,6 +148,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.faults < 1 or options.hours < max(0.1, 0.025 * options.faults):
         parser.error("give --faults of at least 1, and --hours of at least 0.1 and 0.025 for each")
+    if not options.folder.is_dir():
+        parser.error(f"--folder {options.folder}: no such folder")
     return exit_status(lambda: measure(options))
 
 
@@ -183,7 +185,8 @@ def measure(options: argparse.Namespace) -> int:
     print(_table(task, books, device, waiting, time.monotonic() - begun))
     if status:
         print(f"the daemon ended with status {status}", file=sys.stderr)
-    return 1 if status or books.lost or books.errors or books.counted != len(books.kept) else 0
+    is_whole = not books.lost and books.counted == len(books.kept) and books.heard_s >= task.sound_s
+    return 0 if is_whole and not books.unsynced and not books.errors and not status else 1
 
 
 def _soak(task: Task, device: Device, books: Books, faults: Faults) -> None:
@@ -229,10 +232,7 @@ def _table(task: Task, books: Books, device: Device, waiting: int, took_s: float
         ("capture stalled", f"{task.each} times"),
         ("clock set", f"{task.each} times; told {told['clock_set']} times"),
         ("events", f"{len(books.kept)} kept, {books.lost} lost; {books.counted} in the minutes"),
-        (
-            "minutes",
-            f"{len(books.minutes)}, {books.heard_s / 3600.0:.4f} h of sound in them, of {task.sound_s / 3600.0:.4f} h",
-        ),
+        ("minutes", f"{len(books.minutes)}, {books.heard_s / 3600.0:.4f} h of {hours[-1]:.4f} h of sound in them"),
         ("messages", f"{books.repeated} repeated, {waiting} waiting, {len(books.unsynced)} with an unset clock's time"),
         ("errors", "; ".join(f"{times} {name}" for name, times in books.errors.items()) or "none"),
         ("resident memory", f"{_course(used[0][warm], '.1f')} MB, {slope:+.3f} MB an hour of sound"),

@@ -23,6 +23,8 @@ import numpy as np
 
 from edge import clock, daemon
 from edge.config import Settings
+from edge.errors import exit_status
+from edge.listeners import Named
 from edge.scene import compose_scene
 from edge.sources.base import Block
 from edge.synthesis import SAMPLE_RATE_HZ
@@ -70,7 +72,7 @@ class Task:
 
 
 def plan(task: Task) -> list[Fault]:
-    """Faults in order; of each kind one at a random place of every equal share of the sound, so that none overlap."""
+    """Faults in order; of each kind one at a random place of every equal share of the sound."""
     chance = random.Random(task.seed)  # noqa: S311 - places of faults
     begin_s, share_s = _QUIET * task.sound_s, (1.0 - 2.0 * _QUIET) * task.sound_s / task.each
     longest_s = min(_LONGEST_S, share_s / 2.0)
@@ -107,7 +109,8 @@ class SettableClock:
     def turn(self, heard_s: float) -> None:
         """Set a lost clock right once it is time."""
         if not self.is_set and heard_s >= self._until_s:
-            self.is_set, self._offset = True, timedelta()
+            self._offset = timedelta()
+            self.is_set = True
 
 
 class Sound:
@@ -181,7 +184,8 @@ def main(arguments: list[str]) -> int:
         patch.object(clock, "utc_now", settable.now),
         patch.object(clock, "is_synchronised", lambda: settable.is_set),
     ):
-        return daemon.run(settings, time.monotonic(), [(Sound.name, "fast", Sound(task, settable))])
+        sources: list[Named] = [(Sound.name, "fast", Sound(task, settable))]
+        return exit_status(lambda: daemon.run(settings, time.monotonic(), sources))
 
 
 if __name__ == "__main__":

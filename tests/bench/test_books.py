@@ -18,7 +18,8 @@ def kept(event_id: str) -> dict[str, Any]:
 
 
 def hear(books: Books, kind: str, key: str, clock: str = "synced", **more: Any) -> None:
-    books.hear(f"acula/site/device/{kind}", json.dumps({f"{kind}_id": key, "clock": clock, **more}).encode())
+    message = {f"{kind}_id": key, "clock": clock, "start": "2026-11-23T22:38:22.123Z", **more}
+    books.hear(f"acula/site/device/{kind}", json.dumps(message).encode())
 
 
 def test_event_that_never_came_is_lost() -> None:
@@ -54,3 +55,9 @@ def test_full_disk_is_expected_and_any_other_error_is_told() -> None:
     read(books, full, defect, "Traceback (most recent call last):")
     assert set(books.errors) == {"listener_failed", "Traceback (most recent call last):"}
     assert books.told["outbox_not_writable"] == 1
+
+
+def test_time_from_1970_that_calls_itself_true_is_found() -> None:
+    books = Books()
+    hear(books, "event", "a", "synced", onset="1970-01-01T00:00:01.000Z")
+    assert books.unsynced == {"a"}
