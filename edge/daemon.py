@@ -106,7 +106,7 @@ def run(settings: Settings, started: float) -> int:
     status.add_detail("update", running.status)
     ending = Ending(listeners)
     running.on_left = ending.restart
-    updater = Updater(settings, ending.restart) if settings.update.enabled else None
+    updater = Updater(settings, hooks, ending.restart) if settings.update.enabled else None
     for listener in listeners:
         minutes.watch(listener)
     notifier = Notifier()

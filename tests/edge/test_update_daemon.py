@@ -47,6 +47,8 @@ def test_archive_in_the_inbox_is_run_after_a_restart_and_left_after_a_crash(
             eventually(lambda: len(bundles_run(daemon)) == 2, "the second start of the same process")
             assert bundles_run(daemon) == ["tiny-1.2.3", "tiny-2.0.0"]
             assert not list(laid.parent.glob("*.tar*"))
+            # The trial has heard a minute of a synthetic room, in 117 windows, and these seconds.
+            assert daemon.logged("update_installed")[0]["windows"] > 117
             daemon.hear(sounds(16_000, 6.0, coughs=[1.0]))
             eventually(lambda: len(subscriber.payloads("/event")) == 2, "an event of each bundle")
             assert [event["bundle"] for event in subscriber.payloads("/event")] == ["tiny-1.2.3", "tiny-2.0.0"]
