@@ -8,6 +8,7 @@ fast.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -61,6 +62,9 @@ def _run(parser: argparse.ArgumentParser, arguments: list[str], started: float) 
     _, settings = _read_settings(parser, arguments)
     if settings is None:
         return 0
+    # Before numpy is loaded: many listeners multiply small matrices, and a pool of threads for each of these makes them
+    # wait for one another, by seconds.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from edge import daemon
 
     return daemon.run(settings, started)

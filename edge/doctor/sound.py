@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config import Settings
-from edge.devices import LEVEL_S, SILENCE_DBFS, level_dbfs
+from edge.devices import LEVEL_S
 from edge.doctor.finding import Finding, fail, ok, warn
 from edge.errors import UserError
+from edge.level import SILENCE_DBFS, measure
 from edge.sections import NamedSourceSettings, SourceSettings
 from edge.sources import open_source
 from edge.sources.supervised import STARTING, SupervisedSource
@@ -54,7 +55,7 @@ def check_source(settings: SourceSettings) -> Finding:
         source.close()
     if trouble:
         return fail(check, f"{source.name}: {trouble}", remedy)
-    level = level_dbfs(heard)
+    level = measure(heard, source.sample_rate_hz).level_dbfs or SILENCE_DBFS
     detail = f"{source.name}: {source.sample_rate_hz} Hz, {level:.1f} dBFS"
     if level <= SILENCE_DBFS:
         return fail(check, f"{detail}: nothing but zeros", "unmute it (alsamixer, F4), or see that it is the right one")
@@ -64,11 +65,11 @@ def check_source(settings: SourceSettings) -> Finding:
 
 
 def _hear(source: SupervisedSource) -> tuple[NDArray[np.float32], str]:
-    """(n,) samples of about LEVEL_S, or why there are none."""
+    """(frames, 1) of about LEVEL_S, or why there are none."""
     heard: list[NDArray[np.float32]] = []
 
     def read() -> None:
-        heard.extend(block.samples[:, 0] for block in source.blocks())
+        heard.extend(block.samples for block in source.blocks())
 
     reading = threading.Thread(target=read, daemon=True)
     reading.start()
@@ -80,4 +81,7 @@ def _hear(source: SupervisedSource) -> tuple[NDArray[np.float32], str]:
     trouble = source.trouble
     source.close()
     reading.join(PATIENCE_S)
-    return np.concatenate([np.zeros(0, np.float32), *heard]), "" if heard and trouble in ("", STARTING) else trouble
+    return np.concatenate([np.zeros((0, 1), np.float32), *heard]), "" if heard and trouble in (
+        "",
+        STARTING,
+    ) else trouble

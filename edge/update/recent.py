@@ -1,6 +1,6 @@
 """The newest seconds of what is heard, in memory alone, so that a new bundle's trial hears this very room.
 
-Does: keeps 20 s of one listener. Does not: write them anywhere; the process of the trial reads them from a file in memory.
+Does: keeps 20 s of one listener. Does not: write them to a disk; the process of the trial reads them from memory.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.devices import Device, level_dbfs, table
+from edge.devices import Device, table
 from tests.sound_servers import SoundServer
 
 ROOT = Path(__file__).parents[2]
@@ -67,9 +67,3 @@ def test_devices_without_pyaudio_names_what_to_install():
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: a microphone needs PyAudio: pip install 'acula-edge[mic]'\n"
-
-
-def test_level_of_a_square_wave_of_full_scale_is_0_and_of_zeros_the_least():
-    assert level_dbfs(np.array([1, -1] * 50, np.float32)) == 0.0
-    assert level_dbfs(np.full(100, 0.1, np.float32)) == -20.0
-    assert level_dbfs(np.zeros(100, np.float32)) == -120.0
