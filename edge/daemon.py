@@ -81,10 +81,12 @@ def _open(settings: Settings) -> Device:
 
 
 def _listen(device: Device) -> None:
-    """Until all listeners are done, or do not get done in time once they have been told to stop."""
+    """Until all listeners are done, or one has met a defect, or they are not done in time once told to stop."""
     turn_s = min(_TURN_S, device.notifier.interval_s or _TURN_S)
     while not device.listeners.wait(turn_s):
         device.upkeep.turn()
+        if device.listeners.defect is not None:
+            break
         if device.listeners.stopping_s > _STOP_S:
             log.error("listeners_do_not_end", action="the sound of the last seconds is lost")
             break
