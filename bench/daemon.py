@@ -105,7 +105,8 @@ def measure(folder: Path, seconds: float, pace: str, port: int, core: int) -> Ru
     """
     audio = folder / f"{pace}-{seconds:g}.wav"
     soundfile.write(audio, compose_scene(seconds, seed=1).samples, SAMPLE_RATE_HZ, subtype="PCM_16")
-    flags = f"--source.pace {pace} --mqtt.host {HOST} --mqtt.port {port} --log.format json --device.site bench".split()
+    flags = f"--source.pace {pace} --mqtt.host {HOST} --mqtt.port {port} --log.format json".split()
+    flags += ["--device.site", "bench", "--metrics.port", "0"]
     files = ["--source.kind", "file", "--source.path", str(audio), "--outbox.path", str(folder / "outbox.db")]
     print(f"running {seconds:g} s, {pace} ...", file=sys.stderr, flush=True)
     begun = time.monotonic()

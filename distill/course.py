@@ -1,6 +1,7 @@
 """A whole course of teaching: recordings and teacher opened, views taught, the student trained, its heads fitted.
 
-`distill.teach` is its program; the parts are in `lessons`, `teaching` and `finishing`.
+`distill.teach` is its program; the parts are in `lessons`, `teaching` and `finishing`. It trains in one process, on one
+GPU if there is one.
 """
 
 from __future__ import annotations

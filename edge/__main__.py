@@ -8,6 +8,7 @@ fast.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -61,6 +62,9 @@ def _run(parser: argparse.ArgumentParser, arguments: list[str], started: float) 
     _, settings = _read_settings(parser, arguments)
     if settings is None:
         return 0
+    # Before numpy is loaded: many listeners multiply small matrices, and a pool of threads for each of these makes them
+    # wait for one another, by seconds.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from edge import daemon
 
     return daemon.run(settings, started)
@@ -162,6 +166,16 @@ def _devices(parser: argparse.ArgumentParser, arguments: list[str], _started: fl
     return 0
 
 
+def _doctor(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
+    parser.add_argument("--json", action="store_true", help="print the findings as one JSON list")
+    parsed, settings = _read_settings(parser, arguments)
+    if settings is None:
+        return 0
+    from edge.doctor import report
+
+    return report(settings, sys.stdout, as_json=parsed.json)
+
+
 _COMMANDS = {
     "run": ("listen, and report events over MQTT", _run),
     "replay": ("hear recordings again, and print their events as JSON lines", _replay),
@@ -169,6 +183,7 @@ _COMMANDS = {
     "verify": ("check a bundle: hashes, trust and golden outputs on this machine", _verify),
     "engine": ("build a bundle's TensorRT engine on this board, and prove it", _engine),
     "devices": ("list the sound inputs: what source.device may be, and how loud each is now", _devices),
+    "doctor": ("check device, broker, clock, disk and bundle, and say what to do", _doctor),
     "update": ("install a new bundle by hand, as the daemon does by itself", _update),
 }
 

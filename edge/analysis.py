@@ -71,6 +71,7 @@ class Analyzer:
         """Observer of the windows, called with each before its scores are fused."""
         self._backend = backend
         self._start_index = start_index
+        self._manifest = manifest
         self._window_samples = manifest.window_samples
         self._hop_samples = hop_samples
         self._resampler = StreamResampler(input_rate_hz, self.sample_rate_hz, channels)
@@ -113,6 +114,14 @@ class Analyzer:
         """
         self._windower.set_hop(times * self._hop_samples)
         self._track.set_hop(times * self._hop_samples)
+
+    def change_thresholds(self, thresholds: Mapping[str, float]) -> None:
+        """Go on with other thresholds, as the constructor takes them.
+
+        Raises:
+            ConfigError: the bundle has no such label.
+        """
+        self._detector.change(_labels(self._manifest, thresholds))
 
     def push(self, samples: NDArray[np.float32]) -> list[Event]:
         """Take (frames, channels) float32 in [-1, 1]; return the events that became final.

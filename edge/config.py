@@ -17,8 +17,11 @@ from pydantic_settings import SettingsConfigDict
 from edge.sections import (
     BundleSettings,
     ClipSettings,
+    CommandSettings,
     DeviceSettings,
+    HomeAssistantSettings,
     LogSettings,
+    MetricsSettings,
     MqttSettings,
     NamedSourceSettings,
     OutboxSettings,
@@ -51,6 +54,9 @@ class Settings(ProgramSettings):
     outbox: OutboxSettings = OutboxSettings()
     clips: ClipSettings = ClipSettings()
     update: UpdateSettings = UpdateSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    commands: CommandSettings = CommandSettings()
+    homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

@@ -17,10 +17,14 @@ from functools import wraps
 from typing import Literal, ParamSpec
 
 import structlog
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edge.dialogue import Heard
 
 log = structlog.get_logger()
 
@@ -32,6 +36,7 @@ _CONNECT_TIMEOUT_S = 5.0
 _KEEPALIVE_S = 30
 _STEP_S = 1.0
 _CLOSE_TIMEOUT_S = 1.0
+_LONGEST_PACKET_BYTES = 65_536
 _UNSUPPORTED_PROTOCOL = 0x84
 _BAD_CREDENTIALS = (0x86, 0x87, 0x8C)
 """Bad user name or password, not authorised, bad authentication method."""
@@ -105,6 +110,7 @@ class Connection:
         self._answer: ReasonCode | None = None
         self._end = ""
         self._acknowledged: list[Acknowledgement] = []
+        self._heard: list[Heard] = []
         self._client = self._make_client(will)
 
     def open(self, answer_timeout_s: float, give_up: Callable[[], bool]) -> None:
@@ -116,7 +122,7 @@ class Connection:
         host, port = self._address.host, self._address.port
         try:
             # A clean start, which is paho's default: this client knows nothing of a session that the broker had kept.
-            self._client.connect(host, port, _KEEPALIVE_S)
+            self._client.connect(host, port, _KEEPALIVE_S, properties=self._limits())
         except (OSError, ValueError) as error:
             raise BrokerError("network", _words(error)) from error
         deadline = time.monotonic() + answer_timeout_s
@@ -138,6 +144,19 @@ class Connection:
     def send_live(self, topic: str, payload: bytes) -> None:
         """Send a message with QoS 0, which nobody acknowledges."""
         self._client.publish(topic, payload, qos=0)
+
+    def subscribe(self, topic: str) -> None:
+        """Ask for the messages of a topic, with QoS 1; `take_heard` gives them."""
+        # Only version 5 tells a message that is retained from others once the subscription stands.
+        if self.protocol == "5":
+            self._client.subscribe(topic, options=SubscribeOptions(qos=1, retainAsPublished=True))
+        else:
+            self._client.subscribe(topic, qos=1)
+
+    def take_heard(self) -> list[Heard]:
+        """The messages that came since the last call."""
+        taken, self._heard = self._heard, []
+        return taken
 
     def take_acknowledgements(self) -> list[Acknowledgement]:
         """The acknowledgements that came since the last call."""
@@ -199,12 +218,22 @@ class Connection:
         client.on_connect = _guarded(self._on_connect)
         client.on_disconnect = _guarded(self._on_disconnect)
         client.on_publish = _guarded(self._on_publish)
+        client.on_message = _guarded(self._on_message)
+        client.on_subscribe = _guarded(self._on_subscribe)
         client.will_set(self._address.will_topic, will, qos=1, retain=True)
         if self._address.username:
             client.username_pw_set(self._address.username, self._address.password or None)
         if self._address.tls is not None:
             client.tls_set_context(self._address.tls)
         return client
+
+    def _limits(self) -> Properties | None:
+        """Keeps anybody's huge message from filling this device's memory; version 3.1.1 has no such limit."""
+        if self.protocol != "5":
+            return None
+        limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        limits.MaximumPacketSize = _LONGEST_PACKET_BYTES
+        return limits
 
     def _judge(self, answer: ReasonCode) -> None:
         if answer.value == 0:
@@ -233,6 +262,16 @@ class Connection:
             if silent
             else "the connection broke"
         )
+
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        self._heard.append(Heard(message.topic, bytes(message.payload), message.retain))
+
+    def _on_subscribe(
+        self, _client: Client, _data: object, _message: int, reasons: list[ReasonCode], _properties: Properties | None
+    ) -> None:
+        for reason in reasons:
+            if reason.value >= _FAILURE:
+                log.warning("broker_refused_subscription", reason=str(reason), action="check the broker's permissions")
 
     def _on_publish(
         self, _client: Client, _data: object, message: int, reason: ReasonCode, _properties: Properties | None

@@ -43,7 +43,7 @@ class Credentials:
         """None: plain text."""
         self.password()
         for name in ("password_file", "key" if settings.key else "certificate"):
-            _warn_if_open(f"mqtt.{name}", getattr(settings, name))
+            warn_if_open(f"mqtt.{name}", getattr(settings, name))
 
     def password(self) -> str:
         """The password as it is now; empty where none is set.
@@ -99,7 +99,7 @@ def _tls_context(settings: MqttSettings) -> ssl.SSLContext | None:
     return context
 
 
-def _warn_if_open(setting: str, path: str) -> None:
-    """Others of the group may be meant to read it; everybody is not."""
+def warn_if_open(setting: str, path: str) -> None:
+    """Log a secret that every user may read; others of its group may be meant to."""
     if path and Path(path).stat().st_mode & stat.S_IROTH:
         log.warning("secret_readable_by_all", setting=setting, file=path, action=f"chmod o-rwx {path}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import structlog
 from uuid6 import uuid7
@@ -17,14 +18,19 @@ from edge.backends.shared import SharedBackend
 from edge.breathing import Breathing
 from edge.clip_store import ClipStore
 from edge.clips import Clips
+from edge.command.handler import Commands
+from edge.command.thresholds import Thresholds
 from edge.config import Settings
 from edge.corrections import Corrections
+from edge.drift import Drift, load_reference
 from edge.ending import Ending
 from edge.errors import UserError
+from edge.homeassistant import HomeAssistant, discovery
 from edge.hooks import Hooks
 from edge.journal import Journal
 from edge.listener import Listener
 from edge.listeners import Listeners, open_sources
+from edge.metrics import start_metrics
 from edge.minute import Minutes
 from edge.mqtt import Publisher
 from edge.notify import Notifier
@@ -41,7 +47,7 @@ DRAIN_S = 10.0
 """How long the end of a run waits for the broker to take what is in the outbox."""
 
 SILENCE_S = 60.0
-"""A source that says nothing for so long, neither sound nor trouble, is not looked after by anybody."""
+"""A source that says nothing for so long beyond its stall_s, neither sound nor trouble, is looked after by nobody."""
 _STOP_S = 15.0
 """How long the end of a run waits for what has been heard to be analysed."""
 _UPDATER_STOP_S = 5.0
@@ -62,6 +68,8 @@ def run(settings: Settings, started: float) -> int:
     logs.configure(settings.log)
     running = RunningBundle(settings)
     model = running.open()
+    thresholds = Thresholds(settings.thresholds, model.bundle.manifest, _kept_thresholds(settings))
+    settings = settings.model_copy(update={"thresholds": thresholds.current})
     sources = open_sources(settings)
     outbox = Outbox(settings.outbox_path, max_mb=settings.outbox.max_mb, max_age_days=settings.outbox.max_age_days)
     origin = Origin(str(uuid7()), __version__, model.name, "")
@@ -80,6 +88,10 @@ def run(settings: Settings, started: float) -> int:
         airborne = settings.respiration.enabled is True
         breathing = Breathing(hooks, lambda payload, name: publisher.send_live(topic, payload, name), airborne=airborne)
         minutes.respiration = lambda name: asdict(breathing.take(name))
+    if (reference := load_reference(model.bundle)) is not None:
+        drift = Drift(reference, hooks)
+        minutes.drift = drift.minute
+        status.add_part("drift", lambda: drift.trouble)
     listeners = Listeners(
         Listener(name, source, model, settings, pace=pace, keep=journal.keep, hooks=hooks)
         for name, pace, source in sources
@@ -93,6 +105,7 @@ def run(settings: Settings, started: float) -> int:
     status.add_part("outbox", lambda: outbox.trouble)
     status.add_part("inference", lambda: inference.trouble)
     status.add_part("", lambda: listeners.trouble)
+    status.add_detail("lag_s", lambda: round(listeners.lag_s, 1))
     status.set_times(
         last_audio_at=lambda: listeners.last_audio_at, last_inference_at=lambda: listeners.last_inference_at
     )
@@ -102,14 +115,35 @@ def run(settings: Settings, started: float) -> int:
     ending = Ending(listeners)
     running.on_left = ending.restart
     updater = Updater(settings, ending.restart) if settings.update.enabled else None
+    end_metrics = start_metrics(settings.metrics, hooks, model, listeners, outbox=outbox, publisher=publisher)
     for listener in listeners:
         minutes.watch(listener)
+        thresholds.listeners.append(listener.analyzer.change_thresholds)
+    status.add_detail("thresholds", thresholds.differences)
+    if settings.homeassistant.enabled:
+        sensors = discovery(
+            settings.base_topic, origin, model.bundle.manifest, respiration=settings.respiration.enabled
+        )
+        homeassistant = HomeAssistant(settings.homeassistant.prefix, settings.base_topic, origin, sensors)
+        hooks.on_event.append(homeassistant.on_event)
+        publisher.add(homeassistant)
+    if settings.commands.enabled:
+        publisher.add(
+            Commands(
+                settings.base_topic,
+                thresholds,
+                restart=lambda: ending.restart("a command"),
+                update=updater,
+                notify=publisher.notify,
+            )
+        )
+    silence_s = SILENCE_S + max(source.stall_s for source in settings.sources or (settings.source,))
     notifier = Notifier()
     upkeep = Upkeep(
         minutes=minutes,
         corrections=corrections,
         notifier=notifier,
-        stuck=lambda: inference.trouble or listeners.stuck(SILENCE_S),
+        stuck=lambda: inference.trouble or listeners.stuck(silence_s),
         notify=publisher.notify,
     )
     turn_s = min(_TURN_S, notifier.interval_s or _TURN_S)
@@ -150,6 +184,7 @@ def run(settings: Settings, started: float) -> int:
         listeners.stop()
         if clips is not None:
             clips.close(_CLIPS_STOP_S)
+        end_metrics()
         publisher.stop(DRAIN_S, farewell)
         outbox.close()
         log.info("stopped", reason=farewell, events=journal.events, waiting=outbox.depth, dropped=outbox.dropped)
@@ -157,3 +192,8 @@ def run(settings: Settings, started: float) -> int:
             running.end()
     ending.restart_if_due()
     return 0
+
+
+def _kept_thresholds(settings: Settings) -> Path | None:
+    """Where a command keeps thresholds: beside the outbox."""
+    return settings.outbox_path.with_name("thresholds.json") if settings.commands.enabled else None

@@ -1,8 +1,8 @@
 """What is done while a connection to the broker stands.
 
 Does: sends waiting messages oldest first and one at a time, deletes each once it is acknowledged, lets what happens
-now overtake what has waited through an outage, and keeps the retained status true. Does not: open, lose or reopen the
-connection (`edge.mqtt`).
+now overtake what has waited through an outage, keeps the retained status true, and lets the dialogues hear and speak.
+Does not: open, lose or reopen the connection (`edge.mqtt`).
 
 One at a time: a crash at any moment repeats one message at most, and an order that was begun is kept when a connection
 breaks. It costs a round trip for each message of a backlog, which nothing waits for.
@@ -11,12 +11,14 @@ breaks. It costs a round trip for each message of a backlog, which nothing waits
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 
 from edge.connection import Connection
+from edge.dialogue import Dialogue, Said
 from edge.outbox import Outbox
 from edge.outbox_file import Row
 from edge.payloads import as_historical, to_bytes
@@ -33,13 +35,20 @@ class Delivery:
     """Serves one connection; the thread that owns the connection calls."""
 
     def __init__(
-        self, connection: Connection, outbox: Outbox, status_topic: str, status: Callable[[], dict[str, Any]]
+        self,
+        connection: Connection,
+        outbox: Outbox,
+        status_topic: str,
+        status: Callable[[], dict[str, Any]],
+        dialogues: Sequence[Dialogue] = (),
+        on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         """Take up a connection that the broker has just accepted.
 
         Messages that were in the outbox before now have waited through an outage or a restart: they are marked
-        historical, as are those that wait because the broker refuses them.
+        historical, as are those that wait because the broker refuses them. `on_refusal` is called for each refusal.
         """
+        self._on_refusal = on_refusal
         self._connection = connection
         self._outbox = outbox
         self._status_topic = status_topic
@@ -48,17 +57,26 @@ class Delivery:
         self._in_flight: tuple[int, str] | None = None
         """The message from the outbox in flight: the number that its acknowledgement will carry, and its event_id."""
         self._is_live_next = True
+        self._dialogues = dialogues
+        self._said: deque[Said] = deque()
+        """What the dialogues say, until the broker takes more."""
+        self._unanswered: set[int] = set()
+        """Messages of the dialogues in flight."""
         self._status_message: int | None = None
-        self._said: tuple[Any, ...] | None = None
+        self._summary: tuple[Any, ...] | None = None
         self._status_due = 0.0
         self._maintenance_due = 0.0
         self._events_due = 0.0
         self._refusal_told = False
+        for dialogue in dialogues:
+            for topic in dialogue.subscriptions:
+                connection.subscribe(topic)
+            dialogue.greet()
 
     @property
     def is_idle(self) -> bool:
         """Nothing waits and nothing is in flight."""
-        return self._in_flight is None and self._status_message is None and self._outbox.depth == 0
+        return not (self._waiting_for_answers or self._said or self._outbox.depth)
 
     def turn(self) -> None:
         """Send what may be sent, then wait for the network, for new messages, or for a second at most.
@@ -71,6 +89,7 @@ class Delivery:
             self._maintenance_due = now + _MAINTENANCE_S
             self._outbox.maintain()
         self._send_status(now)
+        self._converse()
         self._send_waiting(now)
         self._connection.step(_STEP_S)
         self._settle()
@@ -83,6 +102,7 @@ class Delivery:
         Raises:
             BrokerError: the connection has ended, and the will says it instead.
         """
+        self._converse()
         farewell = to_bytes({**self._status(), "state": "offline", "reason": reason})
         self._status_message = self._connection.send(self._status_topic, farewell, retain=True)
         deadline = time.monotonic() + timeout_s
@@ -93,8 +113,11 @@ class Delivery:
     @property
     def _may_send(self) -> bool:
         """Whether the broker takes one more message before it acknowledges."""
-        unanswered = (self._in_flight is not None) + (self._status_message is not None)
-        return unanswered < self._connection.receive_maximum
+        return self._waiting_for_answers < self._connection.receive_maximum
+
+    @property
+    def _waiting_for_answers(self) -> int:
+        return (self._in_flight is not None) + (self._status_message is not None) + len(self._unanswered)
 
     def _send_status(self, now: float) -> None:
         """Say the status at once, whenever it changes, and every minute so that its times stay fresh."""
@@ -102,10 +125,21 @@ class Delivery:
             return
         status = self._status()
         summary = (status["state"], status["reason"], status.get("update"))
-        if summary != self._said or now >= self._status_due:
-            self._said = summary
+        if summary != self._summary or now >= self._status_due:
+            self._summary = summary
             self._status_due = now + _STATUS_S
             self._status_message = self._connection.send(self._status_topic, to_bytes(status), retain=True)
+
+    def _converse(self) -> None:
+        for message in self._connection.take_heard():
+            for dialogue in self._dialogues:
+                if message.topic in dialogue.subscriptions:
+                    dialogue.hear(message)
+        for dialogue in self._dialogues:
+            self._said.extend(dialogue.say())
+        while self._said and self._may_send:
+            said = self._said.popleft()
+            self._unanswered.add(self._connection.send(said.topic, said.payload, retain=said.retain))
 
     def _send_waiting(self, now: float) -> None:
         if now < self._events_due or self._in_flight is not None or not self._may_send:
@@ -130,6 +164,7 @@ class Delivery:
 
     def _settle(self) -> None:
         for acknowledgement in self._connection.take_acknowledgements():
+            self._unanswered.discard(acknowledgement.message)
             if acknowledgement.message == self._status_message:
                 self._status_message = None
             event_id = ""
@@ -137,6 +172,7 @@ class Delivery:
                 event_id = self._in_flight[1]
                 self._in_flight = None
             if acknowledgement.refusal:
+                self._on_refusal()
                 self._tell_refusal(acknowledgement.refusal)
                 if event_id:
                     self._events_due = time.monotonic() + _REFUSAL_PAUSE_S

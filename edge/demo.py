@@ -169,6 +169,7 @@ class Daemon:
             "mqtt.host": HOST,
             "mqtt.port": port,
             "outbox.path": outbox,
+            "metrics.port": 0,
             "log.format": "json",
         }
         flags = [text for key, value in settings.items() for text in (f"--{key}", str(value))]

@@ -7,7 +7,6 @@ about a second. Does not: keep any sound.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import AudioError
+from edge.level import SILENCE_DBFS, measure
 from edge.sources.child import Child
 from edge.sources.decoding import ChildError, FramedDecoder, Sound
 from edge.sources.microphone import capture_command
@@ -27,7 +27,6 @@ OPEN_S = 15.0
 SETTLE_S = 0.2
 """Of the beginning, in which a device may click."""
 LEVEL_S = 1.0
-SILENCE_DBFS = -120.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Device:
     rate_hz: int
     channels: int
     levels_dbfs: tuple[float, ...] = ()
-    """Of each channel, over about a second."""
+    """Of each channel, over about a second, as `edge.level` defines it."""
     trouble: str = ""
     """Why it cannot be heard; empty where it can."""
 
@@ -61,19 +60,13 @@ def listen(device: Device) -> Device:
     """The same device with its levels, or with why there are none."""
     child = Child(capture_command("listen", device.identity, "0"))
     try:
-        sound = _record(child)
+        sound, rate_hz = _record(child)
     except ChildError as error:
         return replace(device, trouble=str(error))
     finally:
         child.close()
-    levels = tuple(level_dbfs(sound[:, channel]) for channel in range(sound.shape[1]))
-    return replace(device, levels_dbfs=levels)
-
-
-def level_dbfs(samples: NDArray[np.float32]) -> float:
-    """Root mean square of (n,) samples in dB relative to 1, so that a sine of full scale has -3; zeros have -120."""
-    power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
-    return max(SILENCE_DBFS, round(10.0 * math.log10(power), 1)) if power else SILENCE_DBFS
+    levels = (measure(channel, rate_hz).level_dbfs for channel in np.split(sound, sound.shape[1], axis=1))
+    return replace(device, levels_dbfs=tuple(round(level, 1) for level in levels if level is not None))
 
 
 def table(devices: Iterable[Device]) -> Iterator[str]:
@@ -108,8 +101,8 @@ def _inputs() -> list[dict[str, Any]]:
         child.close()
 
 
-def _record(child: Child) -> NDArray[np.float32]:
-    """(frames, channels) of about LEVEL_S; ChildError with the reason where there is none."""
+def _record(child: Child) -> tuple[NDArray[np.float32], int]:
+    """(frames, channels) of about LEVEL_S, and their rate; ChildError with the reason where there are none."""
     decoder, heard = FramedDecoder(), list[Sound]()
     deadline = time.monotonic() + OPEN_S
     while not heard or heard[-1].position < (SETTLE_S + LEVEL_S) * decoder.rate_hz:
@@ -120,4 +113,4 @@ def _record(child: Child) -> NDArray[np.float32]:
             raise ChildError(f"gives no sound within {OPEN_S:g} s" if decoder.rate_hz else "hangs when it is opened")
         heard.extend(decoder.feed(data))
     settled = round(SETTLE_S * decoder.rate_hz)
-    return np.concatenate([sound.samples for sound in heard])[settled:]
+    return np.concatenate([sound.samples for sound in heard])[settled:], decoder.rate_hz

@@ -1,4 +1,4 @@
-"""How a run of the daemon comes to its end: by a signal, or because another bundle is to run.
+"""How a run of the daemon comes to its end: by a signal, or because it is to start anew.
 
 Does: closes the sources when SIGTERM or SIGINT comes or a restart is due, and starts the program anew. Does not: end
 the other parts (`edge.daemon` does, once the sources are done).
@@ -26,6 +26,7 @@ class Ending:
         """Nothing ends before a signal or `restart`."""
         self._listeners = listeners
         self._restart = threading.Event()
+        self._reason = ""
         self._signalled = threading.Event()
 
     def on_signal(self) -> None:
@@ -33,8 +34,9 @@ class Ending:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
 
-    def restart(self) -> None:
+    def restart(self, reason: str = "another bundle is to run") -> None:
         """End the sources; once the run is over, `restart_if_due` starts the program anew. Any thread."""
+        self._reason = reason
         self._restart.set()
         self._listeners.stop()
 
@@ -46,7 +48,7 @@ class Ending:
     def restart_if_due(self) -> None:
         """Start the program anew, in this process and with the same command line, where that is how the run ended."""
         if self.is_restart:
-            log.info("restarting", reason="another bundle is to run")
+            log.info("restarting", reason=self._reason)
             os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the program itself
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:

@@ -160,6 +160,10 @@ class _LabelDetector:
         self._run: int | None = None  # first frame of the unbroken run >= off that led here, while no region is open
         self._kept: list[Span] = []  # finished events; the last may still be extended
 
+    def change(self, rule: _Rule) -> None:
+        """Go on by another rule."""
+        self._rule = rule
+
     def push(self, start_frame: int, scores: NDArray[np.float32]) -> list[Span]:
         """Take the next frames; return the events that nothing later can change."""
         if self._region is None and not (scores >= self._rule.off).any():
@@ -245,9 +249,14 @@ class EventDetector:
         """`labels` in the order of the scores' columns; a frame of the track is `frame_samples` long."""
         self._names = [label.name for label in labels]
         self._frame_samples = frame_samples
-        frame_s = frame_samples / sample_rate_hz
-        self._detectors = [_LabelDetector(_Rule.of(label.operating_point, frame_s)) for label in labels]
+        self._frame_s = frame_samples / sample_rate_hz
+        self._detectors = [_LabelDetector(_Rule.of(label.operating_point, self._frame_s)) for label in labels]
         self._next_frame: int | None = None
+
+    def change(self, labels: Sequence[Label]) -> None:
+        """Go on with other operating points of the same labels; an event that is open ends by the new one."""
+        for detector, label in zip(self._detectors, labels, strict=True):
+            detector.change(_Rule.of(label.operating_point, self._frame_s))
 
     def push(self, chunk: TrackChunk) -> list[Event]:
         """Take the next chunk (scores (frames, labels)); return the events that became final, by onset.

@@ -69,5 +69,12 @@ class LevelMeter:
         return Level(_dbfs(self._energy / self._frames), floor, self._clipped / self._frames)
 
 
+def measure(samples: NDArray[np.float32], sample_rate_hz: int) -> Level:
+    """The level of one stretch, (frames, channels) float32."""
+    meter = LevelMeter(sample_rate_hz)
+    meter.push(samples)
+    return meter.level()
+
+
 def _dbfs(power: float) -> float:
     return max(SILENCE_DBFS, 10.0 * math.log10(power)) if power > 0 else SILENCE_DBFS

@@ -122,6 +122,11 @@ class Listeners:
         return "; ".join(text if alone else f"{name}: {text}" for name, text in told if text)
 
     @property
+    def lag_s(self) -> float:
+        """How far the analysis is behind the sound, in seconds, where it is worst."""
+        return max((listener.lag_s for listener in self._listeners), default=0.0)
+
+    @property
     def last_audio_at(self) -> datetime | None:
         """When sound last came in, of any source."""
         return max((at for at in (each.last_audio_at for each in self._listeners) if at), default=None)

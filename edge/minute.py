@@ -180,7 +180,7 @@ class Minutes:
             payload = minute_payload(
                 origin,
                 minute_id=minute_id,
-                start=now.at(minute.start_s),
+                start=now.at(minute.start_s + _ROUNDING_S / 2),  # to the nearest millisecond, not the one before
                 duration_s=minute.end_s - minute.start_s,
                 synchronised=now.synchronised,
                 counts={label.name: minute.counts[label.name] for label in listener.model.bundle.manifest.labels},
@@ -193,6 +193,6 @@ class Minutes:
             )
             self._outbox.put(minute_id, self._topic, to_bytes(payload), telemetry=True)
             if not now.synchronised:
-                times_s = {"start": minute.start_s}
+                times_s = {"start": minute.start_s + _ROUNDING_S / 2}
                 self._corrections.note(minute_id, self._topic, payload, times_s, telemetry=True)
         return len(minutes)

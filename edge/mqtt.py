@@ -26,6 +26,7 @@ import structlog
 from edge.connection import Address, BrokerError, Connection, Protocol
 from edge.credentials import Credentials
 from edge.delivery import Delivery
+from edge.dialogue import Dialogue
 from edge.errors import ConfigError
 from edge.live import LiveMessages
 from edge.outbox import Outbox
@@ -69,7 +70,11 @@ class Publisher:
         Raises:
             ConfigError: as `edge.credentials.Credentials` says.
         """
+        self.is_connected = False
+        self.errors = 0
+        """Attempts to connect that failed, connections that broke, and messages that the broker refused."""
         self._live = LiveMessages()
+        self._dialogues: list[Dialogue] = []
         self._settings = settings
         self._status_topic = f"{base_topic}/status"
         # A colon is in no name, so no two devices of different topics get the same.
@@ -90,6 +95,10 @@ class Publisher:
         self._unanswered = 0
         self._told: set[str] = set()
         self._out_since = time.monotonic()
+
+    def add(self, dialogue: Dialogue) -> None:
+        """Let another part speak and hear on the connection; before `start`."""
+        self._dialogues.append(dialogue)
 
     def start(self) -> None:
         """Begin to connect and deliver, in a thread of its own."""
@@ -121,8 +130,10 @@ class Publisher:
             try:
                 self._attempt()
             except BrokerError as error:
+                self._count_error()
                 self._learn(error)
             except Exception as error:
+                self._count_error()
                 # Whatever it was, events must still be delivered once it is over.
                 self._tell("failed", "mqtt_failed", repr(error), "report this; trying again", exc_info=True)
             if self._is_done():
@@ -152,7 +163,10 @@ class Publisher:
 
     def _serve(self, connection: Connection) -> None:
         begun = time.monotonic()
-        delivery = Delivery(connection, self._outbox, self._status_topic, self._status)
+        delivery = Delivery(
+            connection, self._outbox, self._status_topic, self._status, self._dialogues, self._count_error
+        )
+        self.is_connected = True
         self._live.take()  # from before the connection
         try:
             while not (self._stopping.is_set() and (delivery.is_idle or time.monotonic() > self._deadline)):
@@ -161,10 +175,14 @@ class Publisher:
                 delivery.turn()
             delivery.take_leave(self._farewell, _FAREWELL_S)
         finally:
+            self.is_connected = False
             self._out_since = time.monotonic()
             self._protocol = "5"
             if self._out_since - begun >= _STABLE_S:
                 self._pause_s = 0.0
+
+    def _count_error(self) -> None:
+        self.errors += 1
 
     def _learn(self, error: BrokerError) -> None:
         """Choose the version for the next attempt, and tell what has not been told in this outage."""

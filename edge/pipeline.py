@@ -6,7 +6,7 @@ or know the time of day.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +113,7 @@ class SourceAnalyzer:
         self._analyzer: Analyzer | None = None
         self._monitored = 0
         self._times = 1
+        self._has_new_thresholds = False
 
     @property
     def monitored_s(self) -> float:
@@ -142,6 +143,9 @@ class SourceAnalyzer:
             self.gap_s += (block.position - expected) / self._source.sample_rate_hz
         if self._analyzer is None:
             self._analyzer = self._begin(block.position)
+        if self._has_new_thresholds:
+            self._has_new_thresholds = False
+            self._analyzer.change_thresholds(self._settings.thresholds)
         self.position = block.position + len(block.samples)
         return events + self._analyzer.push(block.samples)
 
@@ -159,6 +163,14 @@ class SourceAnalyzer:
         self._times = times
         if self._analyzer is not None:
             self._analyzer.widen(times)
+
+    def change_thresholds(self, thresholds: Mapping[str, float]) -> None:
+        """Hear by other thresholds from the next block on; from any thread.
+
+        thresholds: the bundle must have each label.
+        """
+        self._settings = self._settings.model_copy(update={"thresholds": dict(thresholds)})
+        self._has_new_thresholds = True
 
     def _begin(self, position: int) -> Analyzer:
         rate_hz, frame = self.model.sample_rate_hz, self.model.bundle.manifest.front_end.hop_samples

@@ -180,6 +180,33 @@ class ClipSettings(Section):
     """Megabytes that clips leave free on the disk; below it the oldest are removed, then none is written."""
 
 
+class MetricsSettings(Section):
+    """Figures for Prometheus, over HTTP without a password."""
+
+    enabled: bool = True
+    """Serve them at /metrics. A port that is taken is told in the log and stops nothing."""
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Address to serve at; 127.0.0.1: to this machine alone."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 9105
+    """TCP port; 0: any that is free, told in the log."""
+
+
+class CommandSettings(Section):
+    """Whether this device takes commands over MQTT."""
+
+    enabled: bool = False
+    """Take commands (thresholds, update, restart) from acula/<site>/<name>/command; the broker says who may send."""
+
+
+class HomeAssistantSettings(Section):
+    """Whether this device shows itself to Home Assistant."""
+
+    enabled: bool = False
+    """Announce the device by MQTT discovery, and keep counts of coughs for it."""
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "homeassistant"
+    """Home Assistant's discovery prefix."""
+
+
 class LogSettings(Section):
     """What is said on standard error."""
 

@@ -13,7 +13,7 @@ One graph cannot be fast on both: its accuracy may be checked on a CPU, its spee
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -118,7 +118,7 @@ def quantise(
         data = {name: (np.float32(low), np.float32(high)) for name, (low, high) in sorted(ranges.items())}
         save_tensors_data(TensorsData(CalibrationMethod.MinMax, data), cache)
         model = onnx.load(str(prepared))
-        excluded = [*float_nodes(model), *keep_float]
+        excluded = [*float_nodes(model), *keep_float, *_around(model, keep_float)]
         quantize_static(
             str(prepared),
             str(int8_path),
@@ -151,6 +151,30 @@ def float_nodes(model: onnx.ModelProto) -> list[str]:
     first = next(node.name for node in model.graph.node if node.op_type == "Conv")
     weighted = [node for node in model.graph.node if node.op_type in WEIGHTED]
     return [first, *(node.name for node in weighted if not leads_to_weights(node) and node.name != first)]
+
+
+def _around(model: onnx.ModelProto, names: Sequence[str]) -> list[str]:
+    """Names of the adds and ReLUs that make the input of the named layers or take their output: these go float too."""
+    produced = {name: node for node in model.graph.node for name in node.output}
+    found: set[str] = set()
+
+    def follow(tensor: str, step: Callable[[str], list[onnx.NodeProto]]) -> None:
+        for node in step(tensor):
+            if node.op_type in ("Add", "Relu") and node.name not in found:
+                found.add(node.name)
+                follow((node.input if step is before else node.output)[0], step)
+
+    def before(tensor: str) -> list[onnx.NodeProto]:
+        return [produced[tensor]] if tensor in produced else []
+
+    def after(tensor: str) -> list[onnx.NodeProto]:
+        return [node for node in model.graph.node if tensor in node.input]
+
+    for node in model.graph.node:
+        if node.name in names:
+            follow(node.input[0], before)
+            follow(node.output[0], after)
+    return sorted(found)
 
 
 def quantised_nodes(path: Path) -> list[str]:

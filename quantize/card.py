@@ -209,7 +209,20 @@ on one window of each validation recording; {chosen.calibrator} with weights of 
 
 Against float32, over {error.windows} test windows: scores differ by at most {error.max_score:.3f}, embeddings have
 cosine {error.cosine_mean:.4f} (least {error.cosine_min:.4f}), SQNR {error.sqnr_db:.1f} dB, linear CKA {error.cka:.4f}.
-AUROC below float32's: {drops}. The front-end is always float32."""
+AUROC below float32's: {drops}. The front-end is always float32.{_on_boards(results)}"""
+
+
+def _on_boards(results: Results) -> str:
+    """What is known, and what not, of the engines that a board will build."""
+    if results.target == "cpu":
+        return ""
+    built = "INT8 and float16 and keeps the faster" if results.verdict.precision == "int8" else "float16"
+    return f"""
+
+**Not yet run on hardware.** `encoder.onnx`, which ONNX Runtime runs on the board until there is an engine, is float32.
+`python -m edge engine`, or `build_engine.sh` without Python, builds {built} if it gives the golden outputs. Every graph
+was held against the rules of TensorRT 8.5 to 11 (`lint.json`) and run by ONNX Runtime, which gave the figures here; no
+engine was built, and no speed on a board is known."""
 
 
 def _limitations(results: Results) -> str:

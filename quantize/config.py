@@ -14,7 +14,7 @@ from edge.settings import ProgramSettings
 class ExportSettings(ProgramSettings):
     """Turn a trained student into a bundle."""
 
-    model_config = SettingsConfigDict(env_prefix="ACULA_EXPORT__")
+    model_config = SettingsConfigDict(env_prefix="ACULA_EXPORT__", serialize_by_alias=True)
 
     checkpoint: Path = Field(
         description="checkpoint of distill.train, such as runs/room/last.ckpt, or student of distill.teach"

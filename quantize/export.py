@@ -35,6 +35,7 @@ from quantize.golden import golden_windows, write_golden
 from quantize.graph import check_parity, check_target
 from quantize.histograms import collect
 from quantize.inputs import Inputs, plan, read_inputs
+from quantize.jetson import write_jetson_files
 from quantize.latency import graphs_ms
 from quantize.operating_points import Choice
 from quantize.parity import LabelAccuracy, OutputError, Track, accuracy, output_error, score_tracks
@@ -137,11 +138,13 @@ class Exporter:
             heard = self._events(choices, clips["test"], tracks[ships])
             found += [f"{one.label} on {one.point.on:g} ({one.criterion} {one.value:.3f})" for one in choices]
         frames_per_s = self._rate / self._draft.front_end.hop_samples
+        # On a board ONNX Runtime stands by in float32; what was measured is the graph of the engine.
+        runs: Precision = "float32" if self._settings.target == "jetson" else ships
         manifest = self._draft.model_copy(
             update={
                 "labels": tuple(Label(name=choice.label, operating_point=choice.point) for choice in choices),
-                "precision": ships,
-                "golden_tolerance": GOLDEN_TOLERANCE[ships],
+                "precision": runs,
+                "golden_tolerance": GOLDEN_TOLERANCE[runs],
                 "metrics": self._metrics(candidates[ships].accuracy, heard),
             }
         )
@@ -240,11 +243,15 @@ class Exporter:
     def _finish(self, results: Results) -> None:
         """Complete the folder of what ships, sign it and prove it."""
         with self._steps.step("bundle") as found:
-            ships = results.verdict.precision
-            folder = self._bundles[ships].path.rename(self._scratch / "bundle")
-            write_golden(folder / "golden.npz", self._golden, self._backends[ships])
+            manifest = results.manifest
+            folder = self._bundles[manifest.precision].path.rename(self._scratch / "bundle")
+            write_golden(folder / "golden.npz", self._golden, self._backends[manifest.precision])
             (folder / "card.md").write_text(self._card(results), encoding="utf-8")
-            write_manifest(folder, results.manifest)
+            if self._settings.target == "jetson":
+                files = write_jetson_files(folder, self._bundles["int8"].encoder_path, results.verdict.precision)
+                manifest = manifest.model_copy(update={"tensorrt_tolerance": files.tolerance})
+                found += files.words
+            write_manifest(folder, manifest)
             if self.inputs.key is not None:
                 sign_bundle(folder, self.inputs.key)
             prove(folder, self.inputs.key)

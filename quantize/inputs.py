@@ -16,6 +16,8 @@ from quantize.recordings import read_splits
 from quantize.scarce import LeftOut, scarce, without
 from quantize.sign import read_key
 
+FEWEST_RECORDINGS = 12
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -27,6 +29,19 @@ class Inputs:
     left_out: tuple[LeftOut, ...]
     splits: dict[Split, list[Recording]] = field(repr=False)
     key: Ed25519PrivateKey | None
+
+    def __post_init__(self) -> None:
+        """Refuse a table that cannot calibrate.
+
+        Raises:
+            ExportError: fewer than FEWEST_RECORDINGS training recordings.
+        """
+        count = len(self.splits["train"])
+        if count < FEWEST_RECORDINGS:
+            raise ExportError(
+                f"{self.settings.recordings}: {count} training recordings; INT8 is calibrated on {FEWEST_RECORDINGS} "
+                "at least, since the ranges of fewer are those of a few rooms"
+            )
 
 
 def read_inputs(settings: ExportSettings) -> Inputs:

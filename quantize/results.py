@@ -114,8 +114,8 @@ def summary(results: Results, output: Path, *, signed: bool) -> str:
     if not signed:
         lines.append(f"next: python -m quantize.sign sign {output} --key KEY.pem")
     trust = "--bundle.trusted_keys KEY.pub" if signed else "--bundle.allow_unsigned"
-    where = "next, on the board: " if results.target == "jetson" else "next: "
-    return "\n".join([*lines, f"{where}python -m edge verify {trust} {output}"])
+    where, command = ("next: ", "verify") if results.target == "cpu" else ("next, on the board: ", "engine")
+    return "\n".join([*lines, f"{where}python -m edge {command} {trust} {output}"])
 
 
 def table(results: Results) -> str:

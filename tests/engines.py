@@ -29,7 +29,7 @@ def jetson_bundle(float32_bundle: Path, folder: Path) -> Path:
     """A copy of a float32 bundle with the files for TensorRT; the graph called INT8 is float32, too."""
     shutil.copytree(float32_bundle, folder)
     manifest = load_bundle(folder, allow_unsigned=True).manifest
-    files = write_jetson_files(folder, folder / "encoder.onnx", folder / "encoder.onnx")
+    files = write_jetson_files(folder, folder / "encoder.onnx")
     write_manifest(folder, manifest.model_copy(update={"tensorrt_tolerance": dict(files.tolerance)}))
     return folder
 

@@ -28,7 +28,8 @@ class Daemon:
         self._log = (folder / "daemon.log").open("w+b")
         command = [sys.executable, "-m", "edge", "run", "--device.site", "ward-3", "--device.name", "bed-12"]
         command += ["--bundle.path", str(bundle), "--bundle.allow_unsigned", "--mqtt.port", str(port)]
-        command += ["--outbox.path", str(self.outbox), "--source.kind", "stdin", *arguments]
+        command += ["--outbox.path", str(self.outbox), "--source.kind", "stdin"]
+        command += ["--metrics.port", "0", *arguments]
         self.process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
         )

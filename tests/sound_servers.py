@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -67,11 +69,24 @@ class SoundServer:
         """Remove it, as if its plug had been pulled."""
         self._control("unload-module", self._modules.pop(name))
 
-    def play(self, name: str, samples: NDArray[np.float32], rate_hz: int, *, check: bool = True) -> None:
+    def play(self, name: str, samples: NDArray[np.float32], rate_hz: int) -> None:
         """Play (frames, channels) to its end."""
+        subprocess.run(self._player(name, samples, rate_hz), check=True)
+
+    @contextlib.contextmanager
+    def playing(self, name: str, samples: NDArray[np.float32], rate_hz: int) -> Iterator[None]:
+        """Play (frames, channels) until the context is left."""
+        player = subprocess.Popen(self._player(name, samples, rate_hz))
+        try:
+            yield
+        finally:
+            player.kill()
+            player.wait()
+
+    def _player(self, name: str, samples: NDArray[np.float32], rate_hz: int) -> list[str]:
         file = self.folder / "played.wav"
         soundfile.write(file, samples, rate_hz, subtype="FLOAT")
-        subprocess.run(["paplay", f"--device={name}", str(file)], check=check)
+        return ["paplay", f"--device={name}", str(file)]
 
     def _control(self, *arguments: str) -> str:
         return subprocess.run(["pactl", *arguments], check=True, capture_output=True, text=True).stdout

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Bundle
+from edge.engines.distance import distance
 from edge.engines.plan import Precision
 from edge.engines.session import encoder_shapes
 from edge.errors import BundleError, EngineError, first_line
@@ -42,7 +43,7 @@ def golden_outputs(bundle: Bundle, precision: Precision) -> dict[str, NDArray[np
 
 
 def check_outputs(bundle: Bundle, precision: Precision, run: Run) -> None:
-    """Run the golden log-mels; distances as in `edge.bundle.check_golden`.
+    """Run the golden log-mels and compare, see `edge.engines.distance`.
 
     Raises:
         EngineError: an output is further than the bundle's tolerance for the precision.
@@ -52,11 +53,10 @@ def check_outputs(bundle: Bundle, precision: Precision, run: Run) -> None:
     tolerance = bundle.manifest.tensorrt_tolerance[precision]
     outputs = [run(log_mel) for log_mel in bundle.golden()["log_mel"]]
     for place, name in enumerate(("embedding", "scores")):
-        golden = expected[name].astype(np.float64)
-        error = np.abs(np.stack([output[place] for output in outputs]) - golden) / max(1.0, float(np.abs(golden).max()))
+        found = distance(np.stack([output[place] for output in outputs]), expected[name])
         # Negated, so that NaN fails too.
-        if not error.max() <= tolerance:
+        if not found <= tolerance:
             raise EngineError(
-                f"the {precision} engine's {name} differs from {GOLDEN} by up to {error.max():.3g} "
-                f"(mean {error.mean():.3g}, tolerance {tolerance:g})"
+                f"the {precision} engine's {name} output is {found:.3g} of its size away from {GOLDEN}, allowed is "
+                f"{tolerance:g}"
             )

@@ -21,6 +21,8 @@ from edge.sources.timeline import Timeline
 
 _log = structlog.get_logger(__name__)
 
+STARTING = "no sound yet"
+"""The trouble of a source whose child has not failed so far."""
 POLL_S = 0.2
 """How soon a closed source stops waiting for its child."""
 FIRST_RETRY_S = 0.5
@@ -76,7 +78,7 @@ class SupervisedSource:
         self.name = name
         self.sample_rate_hz = 0
         self.channels = 1
-        self.trouble = "no sound yet"
+        self.trouble = STARTING
         self._command = command
         self._decoder = decoder
         self._limits = limits

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 from urllib.parse import urlsplit
 
+from edge.credentials import warn_if_open
 from edge.errors import UpdateError, first_line
 from edge.sections import UpdateSettings
 
@@ -160,9 +161,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 def _context(settings: UpdateSettings) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=settings.ca or None)
+        context = ssl.create_default_context(cafile=settings.ca or None)
     except (OSError, ssl.SSLError) as error:
         raise UpdateError(f"update.ca: {settings.ca}: cannot be read as a PEM certificate: {_words(error)}") from error
+    # Whatever the system's OpenSSL would still allow.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def _authorization(path: str) -> str:
@@ -174,6 +178,7 @@ def _authorization(path: str) -> str:
         raise UpdateError(f"update.authorization_file: {path}: cannot be read: {reason}") from error
     if not line:
         raise UpdateError(f"update.authorization_file: {path}: its first line is empty")
+    warn_if_open("update.authorization_file", path)
     return line
 
 

@@ -91,13 +91,14 @@ def run_trial(folder: Path, settings: Settings, stopping: threading.Event) -> Tr
 def _communicate(process: subprocess.Popen[bytes], task: bytes, stopping: threading.Event) -> tuple[str, str]:
     """What the process wrote on standard output and error."""
     deadline = time.monotonic() + TIMEOUT_S
-    answer = _wait(process, task)
+    given: bytes | None = task
+    answer = None
     while answer is None:
         if stopping.is_set():
             raise UpdateError("trial: given up, because the daemon stops")
         if time.monotonic() > deadline:
-            raise UpdateError(f"trial: not over after {TIMEOUT_S:.0f} s; the bundle hangs or is too slow")
-        answer = _wait(process, None)
+            raise UpdateError(f"trial: not over after {TIMEOUT_S:g} s; the bundle hangs or is too slow")
+        answer, given = _wait(process, given), None
     said, errors = answer
     return said.decode(errors="replace"), errors.decode(errors="replace")
 
@@ -118,12 +119,14 @@ def _try(task: _Task) -> Trial:
     """
     from edge.analysis import Analyzer
     from edge.clips import require_speech_label
+    from edge.drift import load_reference
     from edge.pipeline import open_model
     from edge.scene import compose_scene
     from edge.synthesis import SAMPLE_RATE_HZ
     from edge.track import TrackChunk
 
     model = open_model(task.bundle)
+    load_reference(model.bundle)
     if task.clips:
         require_speech_label(model.bundle.manifest)
     analyzer = Analyzer(

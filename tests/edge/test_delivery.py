@@ -12,6 +12,7 @@ import pytest
 from edge import delivery
 from edge.connection import Acknowledgement, Connection
 from edge.delivery import Delivery
+from edge.dialogue import Heard
 from edge.outbox import Outbox
 
 EVENT, STATUS = "acula/site/device/event", "acula/site/device/status"
@@ -41,6 +42,9 @@ class Broker:
     def take_acknowledgements(self) -> list[Acknowledgement]:
         taken, self._answers = self._answers, []
         return taken
+
+    def take_heard(self) -> list[Heard]:
+        return []
 
     def step(self, timeout_s: float) -> None:
         assert timeout_s > 0

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge.devices import Device, level_dbfs, table
+from edge.devices import Device, table
 from tests.sound_servers import SoundServer
 
 ROOT = Path(__file__).parents[2]
@@ -34,14 +33,8 @@ def test_devices_lists_each_input_with_rate_channels_and_level(sound_server):
     sound_server.plug_in("hall")
     seconds = np.arange(60 * 32_000) / 32_000
     tone = (0.1 * np.sin(2 * np.pi * 500 * seconds)).astype(np.float32)
-    # It plays for as long as the listing may take, and ends with the server.
-    player = threading.Thread(
-        target=sound_server.play, args=("ward", np.stack([tone, 0 * tone], axis=1), 32_000), kwargs={"check": False}
-    )
-    player.start()
-    listed = json.loads(devices("--json").stdout)
-    sound_server.stop()
-    player.join()
+    with sound_server.playing("ward", np.stack([tone, 0 * tone], axis=1), 32_000):
+        listed = json.loads(devices("--json").stdout)
     ward, hall = (next(each for each in listed if each["label"] == f"{name}.monitor") for name in ("ward", "hall"))
     assert (ward["identity"], ward["rate_hz"], ward["channels"]) == ("pulse:ward.monitor", 32_000, 2)
     assert (hall["identity"], hall["rate_hz"], hall["channels"]) == ("pulse:hall.monitor", 48_000, 1)
@@ -74,9 +67,3 @@ def test_devices_without_pyaudio_names_what_to_install():
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: a microphone needs PyAudio: pip install 'acula-edge[mic]'\n"
-
-
-def test_level_of_a_square_wave_of_full_scale_is_0_and_of_zeros_the_least():
-    assert level_dbfs(np.array([1, -1] * 50, np.float32)) == 0.0
-    assert level_dbfs(np.full(100, 0.1, np.float32)) == -20.0
-    assert level_dbfs(np.zeros(100, np.float32)) == -120.0

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,11 +21,11 @@ from edge.bundle import Bundle, load_bundle, write_manifest
 from edge.config import Settings
 from edge.errors import UpdateError
 from edge.update import install as install_module
+from edge.update import trial as trial_module
 from edge.update.archive import pack
 from edge.update.install import Installer
 from edge.update.record import RecordFile
 from edge.update.trial import is_too_slow
-from tests.brokers import eventually
 from tests.updates import archive_of, next_version, settings
 
 ROOT = Path(__file__).parents[2]
@@ -162,41 +161,31 @@ def test_bundle_without_a_label_that_the_settings_name_is_refused(tiny_bundle_pa
     refuse(device, archive_of(tiny_bundle_path, tmp_path), "trial: thresholds.sneeze: bundle tiny has no such label")
 
 
-def test_bundle_whose_process_dies_in_its_trial_is_refused(tiny_bundle_path: Path, tmp_path: Path) -> None:
-    device = settings(tiny_bundle_path, tmp_path / "state")
-    killed: list[int] = []
-
-    def kill() -> None:
-        def trials() -> list[psutil.Process]:
-            return [child for child in psutil.Process().children() if "edge.update.trial" in child.cmdline()]
-
-        eventually(lambda: bool(trials()), "the process of the trial")
-        trials()[0].kill()
-        killed.append(1)
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    refuse(device, archive_of(tiny_bundle_path, tmp_path), "trial: the process that ran the bundle ended with signal 9")
-    killer.join()
-    assert killed
+@pytest.mark.parametrize(
+    ("does", "told"),
+    [
+        ("kill -9 $$", "trial: the process that ran the bundle ended with signal 9: it said nothing"),
+        ("echo Bus error >&2; exit 3", "trial: the process that ran the bundle ended with status 3: Bus error"),
+        ("exec sleep 600", "trial: not over after 0.5 s; the bundle hangs or is too slow"),
+    ],
+)
+def test_bundle_whose_process_dies_or_hangs_in_its_trial_is_refused(
+    tiny_bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, told: str
+) -> None:
+    dying = tmp_path / "dying"
+    dying.write_text(f"#!/bin/sh\n{does}\n")
+    dying.chmod(0o700)
+    monkeypatch.setattr(trial_module.sys, "executable", str(dying))
+    if "sleep" in does:
+        monkeypatch.setattr(trial_module, "TIMEOUT_S", 0.5)
+    refuse(settings(tiny_bundle_path, tmp_path / "state"), archive_of(tiny_bundle_path, tmp_path), told)
 
 
 def test_trial_is_given_up_when_the_daemon_stops(tiny_bundle_path: Path, tmp_path: Path) -> None:
-    device = settings(tiny_bundle_path, tmp_path / "state")
     stopping = threading.Event()
-    installer = Installer(device, stopping)
-    archive = archive_of(tiny_bundle_path, tmp_path)
-
-    def stop() -> None:
-        eventually(lambda: any((device.update_folder / "incoming").glob("*/bundle/manifest.json")), "the unpacking")
-        stopping.set()
-
-    stopper = threading.Thread(target=stop)
-    stopper.start()
-    with pytest.raises(UpdateError, match="given up, because the daemon stops"):
-        installer.install(str(archive))
-    stopper.join()
-    assert tree(device.update_folder) == set()
+    stopping.set()
+    with pytest.raises(UpdateError, match="trial: given up, because the daemon stops"):
+        trial_module.run_trial(tiny_bundle_path, settings(tiny_bundle_path, tmp_path / "state"), stopping)
 
 
 @pytest.mark.parametrize(

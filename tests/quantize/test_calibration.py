@@ -14,6 +14,7 @@ from onnx import numpy_helper
 from align.corpora import Recording, read_table
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import Bundle
+from edge.errors import UserError
 from quantize.bundling import draft_manifest, write_float32, write_int8
 from quantize.calibration import float_nodes
 from quantize.checkpoint import Checkpoint
@@ -62,6 +63,14 @@ def test_recording_shorter_than_a_window_lies_whole_in_silence(tmp_path: Path) -
     assert (np.count_nonzero(drawn.windows, axis=1) == 2000).all()
     starts = np.argmax(drawn.windows != 0, axis=1)
     assert len(set(starts.tolist())) == 4
+
+
+def test_recording_that_is_no_audio_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "notes.wav").write_text("not a sound")
+    row = Recording(tmp_path / "notes.wav", "own", "a", "train", "airborne", "cough")
+    with pytest.raises(UserError, match=r"notes\.wav: cannot be decoded.*take it out of the table") as caught:
+        draw_windows([row], 4, 8000, 8000)
+    assert "\n" not in str(caught.value)
 
 
 def test_index_hash_is_the_same_twice_and_another_for_other_windows(training: list[Recording]) -> None:

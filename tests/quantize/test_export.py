@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import hashlib
+import io
 import json
 import os
+import resource
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-import torch
 
-from distill.student import Student
 from edge.analysis import Analyzer
 from edge.backends import open_backend
+from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import check_golden, load_bundle
 from edge.errors import UserError
+from quantize import gate
 from quantize.config import ExportSettings
 from quantize.export import export
 from quantize.golden import golden_windows
-
-Save = Callable[[Student, Path], Path]
+from quantize.sign import write_keys
 
 
 def _settings(checkpoint: Path, recordings: Path, output: Path, **others: Any) -> ExportSettings:
@@ -125,39 +126,95 @@ def test_second_export_gives_the_same_bytes_and_replaces_the_first(
         assert text in printed
 
 
-def _spoilt(student: Student) -> Student:
-    """The same function in float32, but a channel that nothing reads is so large that INT8 has no steps for others."""
-    spoilt = copy.deepcopy(student)
-    with torch.no_grad():
-        spoilt.stem[1][1].bias[0] = 1e5  # type: ignore[index, union-attr, operator]
-        spoilt.stem[2].body[0].weight[:, 0] = 0.0  # type: ignore[union-attr, index, operator]
-        spoilt.stem[3][0].weight[:, 0] = 0.0  # type: ignore[index, union-attr, operator]
-    return spoilt
+@pytest.fixture
+def unreachable_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate that nothing passes: whatever is exported must gain AUROC."""
+    monkeypatch.setattr(gate, "UPPER_DROP", -0.5)
 
 
-@pytest.fixture(scope="module")
-def spoilt_path(student: Student, save_checkpoint: Save, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_checkpoint(_spoilt(student), tmp_path_factory.mktemp("spoilt") / "best.ckpt")
-
-
+@pytest.mark.usefixtures("unreachable_gate")
 def test_failed_gate_leaves_the_old_bundle(
-    exported: Path, spoilt_path: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    exported: Path, checkpoint_path: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "bundles" / "tiny"
     shutil.copytree(exported, output)
     before = _hashes(output)
-    assert export(_settings(spoilt_path, recordings, output)) == 1
+    report = tmp_path / "report.json"
+    assert export(_settings(checkpoint_path, recordings, output, report=report)) == 1
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("gate failed: INT8 costs ") and "was not touched" in told
+    assert "gate failed: INT8 costs " in told and "was not touched" in told
     assert _hashes(output) == before
     assert [path.name for path in output.parent.iterdir()] == ["tiny"]
+    assert not report.exists()
 
 
-def test_inaccurate_int8_does_not_ship(spoilt_path: Path, recordings: Path, tmp_path: Path) -> None:
-    assert export(_settings(spoilt_path, recordings, tmp_path / "tiny", precision="auto")) == 0
-    bundle = load_bundle(tmp_path / "tiny", allow_unsigned=True)
-    assert bundle.manifest.precision == "float32"
-    check_golden(bundle, open_backend(bundle))
+@pytest.fixture(scope="module")
+def unusual(
+    checkpoint_path: Path, recordings: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, dict[str, Any]]:
+    """A signed bundle for batches that failed the gate and was allowed, its public key, and what was printed."""
+    folder = tmp_path_factory.mktemp("unusual")
+    public = write_keys(folder / "fleet.pem")
+    settings = _settings(
+        checkpoint_path, recordings, folder / "tiny", max_batch=4, key=folder / "fleet.pem", allow_drop=True, json=True
+    )
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(gate, "UPPER_DROP", -0.5)
+        assert export(settings) == 0
+    return folder / "tiny", public, json.loads(printed.getvalue())
+
+
+def test_drop_that_is_allowed_ships_and_is_on_the_card(unusual: tuple[Path, Path, dict[str, Any]]) -> None:
+    folder, _, printed = unusual
+    assert "**The accuracy gate failed and was overridden: INT8 costs " in (folder / "card.md").read_text()
+    assert printed["ships"]["allowed"].startswith("INT8 costs ")
+
+
+def test_bundle_is_signed_by_the_key_that_was_given(unusual: tuple[Path, Path, dict[str, Any]]) -> None:
+    folder, public, _ = unusual
+    assert load_bundle(folder, trusted_keys=[public]).manifest.name == "tiny"
+
+
+def test_bundle_for_batches_scores_several_windows_at_once(unusual: tuple[Path, Path, dict[str, Any]]) -> None:
+    bundle = load_bundle(unusual[0], allow_unsigned=True)
+    backend = OnnxRuntimeBackend(bundle)
+    windows = golden_windows(16_000, 16_000)[:4]
+    together = backend.infer_batch(windows)
+    np.testing.assert_allclose(
+        [output.scores for output in together], [backend.infer(window).scores for window in windows], atol=0.05
+    )
+    for path in (bundle.frontend_path, bundle.encoder_path):
+        model = onnx.load(str(path))
+        assert {value.type.tensor_type.shape.dim[0].dim_param for value in model.graph.input} == {"batch"}
+    properties = {entry.key: entry.value for entry in onnx.load(str(bundle.encoder_path)).metadata_props}
+    assert properties["max_batch"] == "4"
+
+
+def test_json_is_all_that_is_printed_and_tells_every_way_that_was_tried(
+    unusual: tuple[Path, Path, dict[str, Any]],
+) -> None:
+    printed = unusual[2]
+    tried = {way["calibrator"] for way in printed["selection"]["tried"]}
+    assert tried == {"minmax", "entropy", "percentile99.99", "percentile99.9"}
+    assert printed["int8_against_float32"]["cka"] > 0.99
+    assert printed["left_out"] == []
+
+
+def test_card_names_what_was_tried_and_what_sets_labels_off(exported: Path) -> None:
+    card = (exported / "card.md").read_text()
+    for text in ("## Failures heard", "## Sounds that are no labels", "| minmax | 7 | none |", "linear CKA"):
+        assert text in card
+
+
+def test_dry_run_says_what_it_would_do_and_writes_nothing(
+    checkpoint_path: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(_settings(checkpoint_path, recordings, tmp_path / "a" / "tiny", dry_run=True)) == 0
+    printed = capsys.readouterr().out
+    for text in ("hears cough, breath, speech", "train 100, validation 48, test 72", "for cpu", "unsigned"):
+        assert text in printed
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_golden_windows_are_synthetic_and_the_same_twice() -> None:
@@ -206,3 +263,31 @@ def test_folder_of_something_else_is_not_replaced(checkpoint_path: Path, recordi
     (tmp_path / "thesis.txt").write_text("years of work")
     _refused(_settings(checkpoint_path, recordings, tmp_path), "holds files but no bundle")
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_disk_that_is_full_ends_with_one_line_and_leaves_nothing(
+    checkpoint_path: Path, recordings: Path, tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file may grow beyond 100 kB, as if the disk ended there.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        _refused(_settings(checkpoint_path, recordings, tmp_path / "b"), "cannot be written")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_few_recordings_to_calibrate_end_with_one_line(
+    checkpoint_path: Path, recordings: Path, tmp_path: Path
+) -> None:
+    lines = recordings.read_text().splitlines()
+    rows = [line for line in lines[1:] if not line.startswith("train-") or line.startswith("train-cough-1")]
+    (tmp_path / "few.csv").write_text("\n".join([lines[0], *(f"{recordings.parent}/{line}" for line in rows)]) + "\n")
+    _refused(_settings(checkpoint_path, tmp_path / "few.csv", tmp_path / "b"), "11 training recordings; INT8 is calib")
+
+
+def test_key_that_is_none_is_told_before_the_work(checkpoint_path: Path, recordings: Path, tmp_path: Path) -> None:
+    _refused(
+        _settings(checkpoint_path, recordings, tmp_path / "b", key=tmp_path / "no.pem"), r"no\.pem: cannot be read"
+    )

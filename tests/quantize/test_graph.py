@@ -18,7 +18,7 @@ from quantize.bundling import draft_manifest, write_float32
 from quantize.checkpoint import Checkpoint, load_checkpoint
 from quantize.errors import GateError
 from quantize.golden import golden_windows
-from quantize.graph import TorchBackend, check_graph, check_parity
+from quantize.graph import TorchBackend, check_graph, check_parity, check_target
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +118,11 @@ def test_checkpoint_of_another_program_is_told_in_one_line(tmp_path: Path) -> No
     torch.save({"state_dict": {}, "hyper_parameters": {"width": 3}}, path)
     with pytest.raises(UserError, match=r"not a checkpoint of distill\.train"):
         load_checkpoint(path)
+
+
+def test_operator_that_tensorrt_lacks_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    foreign = onnx.helper.make_node("STFT", ["scores", "hop"], ["bins"], name="hears_again")
+    path = _with(bundle.encoder_path, tmp_path / "encoder.onnx", node=foreign)
+    assert check_target(path, "cpu") == []
+    with pytest.raises(GateError, match=r"nothing for TensorRT 8\.5: error: hears_again"):
+        check_target(path, "jetson")

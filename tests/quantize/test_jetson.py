@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,7 +20,9 @@ from edge.engines.golden import check_outputs
 from edge.engines.plan import GRAPHS, HALF_GRAPH, INT8_GRAPH, TYPED_GRAPH
 from quantize.bundling import draft_manifest, write_float32, write_int8
 from quantize.checkpoint import Checkpoint
+from quantize.config import ExportSettings
 from quantize.errors import GateError
+from quantize.export import export
 from quantize.golden import golden_windows, write_golden
 from quantize.half import write_half
 from quantize.jetson import BUILD_SCRIPT, LINT, TOLERANCE, JetsonFiles, run_graph, write_jetson_files
@@ -48,7 +51,7 @@ def added(drafts: tuple[Bundle, Bundle], tmp_path_factory: pytest.TempPathFactor
     float32, int8 = drafts
     folder = tmp_path_factory.mktemp("jetson") / "tiny"
     shutil.copytree(float32.path, folder)
-    files = write_jetson_files(folder, float32.encoder_path, int8.encoder_path)
+    files = write_jetson_files(folder, int8.encoder_path)
     write_manifest(folder, float32.manifest.model_copy(update={"tensorrt_tolerance": dict(files.tolerance)}))
     return load_bundle(folder, allow_unsigned=True), files
 
@@ -120,7 +123,7 @@ def test_golden_of_the_script_is_one_window_of_the_bundles(added: tuple[Bundle, 
 def test_same_graphs_give_the_same_bytes(added: tuple[Bundle, JetsonFiles], drafts: tuple[Bundle, Bundle]) -> None:
     float32, int8 = drafts
     folder = Path(shutil.copytree(float32.path, added[0].path.parent / "again"))
-    write_jetson_files(folder, float32.encoder_path, int8.encoder_path)
+    write_jetson_files(folder, int8.encoder_path)
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     assert hashes == added[0].manifest.files
 
@@ -133,7 +136,7 @@ def test_graph_that_a_version_refuses_stops_the_export(drafts: tuple[Bundle, Bun
     qdq.store(model, quantiser.input[1], np.zeros_like(qdq.constant(model, quantiser.input[1])))
     onnx.save(model, str(spoilt))
     with pytest.raises(GateError, match=r"TensorRT .* would refuse it: error: .*not above zero"):
-        write_jetson_files(folder, float32.encoder_path, spoilt)
+        write_jetson_files(folder, spoilt)
 
 
 def test_graph_with_a_free_batch_is_fixed_to_one_window(drafts: tuple[Bundle, Bundle], tmp_path: Path) -> None:
@@ -143,7 +146,7 @@ def test_graph_with_a_free_batch_is_fixed_to_one_window(drafts: tuple[Bundle, Bu
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     onnx.save(model, str(free))
-    write_jetson_files(folder, float32.encoder_path, free)
+    write_jetson_files(folder, free)
     written = onnx.load(str(folder / INT8_GRAPH))
     assert {
         value.type.tensor_type.shape.dim[0].dim_value for value in (*written.graph.input, *written.graph.output)
@@ -190,3 +193,29 @@ def run_one(path: Path) -> np.ndarray:
     session = ort.InferenceSession(str(path), options, disabled_optimizers=["WeightBiasQuantization"])
     log_mel = np.random.default_rng(3).normal(0, 1, (1, 1, qdq.SIZE, qdq.SIZE)).astype(np.float32)
     return np.asarray(session.run(None, {"log_mel": log_mel})[0])
+
+
+def test_without_int8_a_board_builds_float16_alone(drafts: tuple[Bundle, Bundle], tmp_path: Path) -> None:
+    float32, int8 = drafts
+    folder = Path(shutil.copytree(float32.path, tmp_path / "bundle"))
+    assert set(write_jetson_files(folder, int8.encoder_path, "float32").tolerance) == {"fp16"}
+
+
+def test_export_for_jetson_makes_a_bundle_that_loads_and_says_what_was_not_tried(
+    checkpoint_path: Path, recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields: dict[str, Any] = {"calibration_windows": 300, "bootstrap_rounds": 100, "scenes": 1, "precision": "int8"}
+    output = tmp_path / "tiny"
+    settings = ExportSettings(
+        checkpoint=checkpoint_path, recordings=recordings, name="tiny", output=output, target="jetson", **fields
+    )
+    assert export(settings) == 0
+    told = capsys.readouterr().out
+    assert "not run on hardware" in told and "next, on the board: python -m edge engine" in told
+    bundle = load_bundle(output, allow_unsigned=True)
+    check_golden(bundle, OnnxRuntimeBackend(bundle))
+    assert set(bundle.manifest.tensorrt_tolerance) == {"int8", "fp16"}
+    encoder = onnx.load(str(bundle.encoder_path))
+    assert bundle.manifest.precision == "float32"
+    assert not any(node.op_type == "QuantizeLinear" for node in encoder.graph.node)
+    assert "**Not yet run on hardware.**" in (output / "card.md").read_text()

@@ -1,0 +1,106 @@
+"""Which way to quantise is chosen, and layers that cannot bear it stay float."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from align.corpora import read_table
+from distill.student import Student
+from quantize.calibration import RECIPES, float_nodes, quantised_nodes
+from quantize.checkpoint import Checkpoint
+from quantize.graph import export_encoder
+from quantize.histograms import CALIBRATORS, Histogram, collect
+from quantize.recordings import LabelledClip, load_labelled
+from quantize.selection import Selector, Way, Windows, best, quantise_in
+from quantize.windows import draw_windows, log_mels, loudest_windows
+
+
+def _way(name: Any, sqnr_db: float, drop: float) -> Way:
+    return Way(name, 8, sqnr_db=sqnr_db, cosine=0.999, drop=drop, label="cough")
+
+
+def test_least_noise_wins_among_ways_that_hold() -> None:
+    ways = [_way("minmax", 30.0, 0.001), _way("entropy", 35.0, 0.006), _way("percentile99.9", 25.0, 0.0)]
+    assert best(ways).calibrator == "minmax"
+
+
+def test_least_lost_auroc_wins_where_none_holds() -> None:
+    ways = [_way("minmax", 30.0, 0.02), _way("entropy", 15.0, 0.01)]
+    assert best(ways).calibrator == "entropy"
+
+
+@pytest.mark.parametrize("change", [{"drop": 0.0051}, {"sqnr_db": 19.0}, {"cosine": 0.99}, {"drop": float("nan")}])
+def test_way_that_misses_one_aim_does_not_hold(change: dict[str, float]) -> None:
+    good = {"sqnr_db": 30.0, "cosine": 0.999, "drop": 0.0}
+    assert Way("minmax", 8, **good).holds  # type: ignore[arg-type]
+    assert not Way("minmax", 8, **(good | change)).holds  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def clips(recordings: Path, checkpoint: Checkpoint) -> list[LabelledClip]:
+    return load_labelled([row for row in read_table(recordings) if row.split == "validation"], checkpoint)
+
+
+def _prepared(
+    checkpoint: Checkpoint, recordings: Path, clips: list[LabelledClip], path: Path
+) -> tuple[dict[str, Histogram], Windows]:
+    export_encoder(checkpoint, path, {})
+    training = [row for row in read_table(recordings) if row.split == "train"]
+    heard = log_mels(draw_windows(training, 30, 16_000, 16_000).windows, checkpoint.front_end)
+    histograms = collect(path, RECIPES["cpu"].operators, heard)
+    spoken = log_mels(loudest_windows(clips, 16_000), checkpoint.front_end)
+    return histograms, Windows(spoken, clips, checkpoint.labels, path)
+
+
+def test_every_calibrator_is_tried_and_every_layer_weighed(
+    checkpoint: Checkpoint, recordings: Path, clips: list[LabelledClip], tmp_path: Path
+) -> None:
+    float32 = tmp_path / "float32.onnx"
+    histograms, windows = _prepared(checkpoint, recordings, clips, float32)
+    found = Selector(float32, histograms, windows, "cpu", tmp_path / "trial.onnx").select()
+    assert [way.calibrator for way in found.tried[:4]] == list(CALIBRATORS)
+    assert found.tried[4].weight_bits == 8
+    assert found.chosen.holds
+    assert found.chosen.kept_float == ()
+    assert sorted(layer.layer for layer in found.layers) == sorted(quantised_nodes(float32))
+    gains = [layer.gain_db for layer in found.layers]
+    assert gains == sorted(gains, reverse=True)
+
+
+def _spoilt(student: Student) -> Student:
+    """The same function in float32, but a channel that nothing reads is so large that INT8 has no steps for others."""
+    spoilt = copy.deepcopy(student)
+    with torch.no_grad():
+        spoilt.stem[1][1].bias[0] = 1e5  # type: ignore[index, union-attr, operator]
+        spoilt.stem[2].body[0].weight[:, 0] = 0.0  # type: ignore[union-attr, index, operator]
+        spoilt.stem[3][0].weight[:, 0] = 0.0  # type: ignore[index, union-attr, operator]
+    return spoilt
+
+
+def test_layers_go_back_to_float_until_it_holds(
+    checkpoint: Checkpoint, recordings: Path, clips: list[LabelledClip], tmp_path: Path
+) -> None:
+    spoilt = Checkpoint(**{**vars(checkpoint), "student": _spoilt(checkpoint.student)})
+    float32, int8 = tmp_path / "float32.onnx", tmp_path / "int8.onnx"
+    histograms, windows = _prepared(spoilt, recordings, clips, float32)
+    found = Selector(float32, histograms, windows, "cpu", tmp_path / "trial.onnx").select()
+    assert not any(way.holds for way in found.tried[:5])
+    assert found.chosen.holds
+    assert len(found.chosen.kept_float) > 0
+    quantise_in(found.chosen, float32, int8, histograms, "cpu")
+    model = onnx.load(str(int8))
+    floats = {tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    kept = [node.name for node in model.graph.node if node.op_type in ("Conv", "Gemm") and node.input[1] in floats]
+    assert sorted(kept) == sorted([*found.chosen.kept_float, *float_nodes(onnx.load(str(float32)))])
+
+
+def test_loudest_window_holds_the_sound(clips: list[LabelledClip]) -> None:
+    for clip, window in zip(clips, loudest_windows(clips, 8_000), strict=True):
+        assert np.abs(window).max() == np.abs(clip.samples).max()
