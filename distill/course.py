@@ -30,7 +30,7 @@ from distill.checkpoint import NAME, save_student
 from distill.figures import plot_learning_curves
 from distill.finishing import Pupils, finish, of_recordings, open_texts
 from distill.heads import fit_head
-from distill.lessons import Views, learn
+from distill.lessons import Views, hear, learn
 from distill.moments import Moments
 from distill.student import StudentShape
 from distill.teach_config import TeachSettings
@@ -67,6 +67,7 @@ def teach(settings: TeachSettings) -> Path:
         train,
         held_out,
         learn(train, teacher, workers=settings.workers),
+        hear(train, settings.front_end, workers=settings.workers),
         learn(held_out, teacher, workers=settings.workers),
     )
     # Right before the weights are made, so that they depend on the seed alone.
@@ -115,21 +116,25 @@ def open_splits(settings: TeachSettings) -> dict[str, Clips]:
     return splits
 
 
-def make_task(settings: TeachSettings, taught: Pupils) -> TeachingTask:
-    """The training, with the teacher's heads in it."""
-    tasks, size = settings.tasks, taught.lessons.teacher_size
-    shape = StudentShape(
+def shape_of(settings: TeachSettings) -> StudentShape:
+    """The shape of the student while it learns, before labels made of text come to it."""
+    return StudentShape(
         mel_bands=settings.front_end.mel_bands,
-        labels=len(settings.events) + len(tasks),
+        labels=len(settings.events) + len(settings.tasks),
         width=settings.width,
         context_blocks=settings.context_blocks,
         embedding_size=settings.embedding_size,
         depth=settings.depth,
         form=settings.form,
-        clip_labels=len(tasks),
+        clip_labels=len(settings.tasks),
     )
+
+
+def make_task(settings: TeachSettings, taught: Pupils) -> TeachingTask:
+    """The training, with the teacher's heads in it."""
+    tasks, size = settings.tasks, taught.lessons.teacher_size
     task = TeachingTask(
-        shape=asdict(shape),
+        shape=asdict(shape_of(settings)),
         front_end=settings.front_end.model_dump(),
         teacher_size=size,
         objective=settings.objective.model_dump(),
@@ -155,6 +160,7 @@ def fit(task: TeachingTask, taught: Pupils, settings: TeachSettings) -> None:
     plan = LessonPlan(
         taught.train,
         taught.lessons,
+        taught.heard,
         torch.tensor(answers, dtype=torch.float32).reshape(len(answers), len(settings.tasks)),
         Moments(taught.train.clips, settings.events, settings.front_end, taught.train.length),
         settings.batch_size,

@@ -126,7 +126,7 @@ class Analyzer:
     def push(self, samples: NDArray[np.float32]) -> list[Event]:
         """Take (frames, channels) float32 in [-1, 1]; return the events that became final.
 
-        An event is final a hop, three tenths of a window (`edge.track`), its merge gap and its refractory time after
+        An event is final a hop, a fifth of a window (`edge.track`), its merge gap and its refractory time after
         its end.
         """
         return self._analyse(self._windower.push(self._resampler.push(samples)))

@@ -81,7 +81,7 @@ class Listener:
         self.analyzer = SourceAnalyzer(model, settings, source)
         self.analyzer.on_window = self._on_window
         self.analyzer.on_scores = self._on_scores
-        self.card = CardClock(time.monotonic())
+        self.card = CardClock(time.monotonic(), is_live=pace == "live")
         """When each sample was recorded. A file that is read fast counts as recorded from now on."""
         self.settled_s = time.monotonic()
         """No event that is still to come was recorded before this time of the monotonic clock."""

@@ -13,9 +13,9 @@ from edge.windows import Window
 RAMP_FRACTION = 0.2
 # At the very start and end of a stream only a window's edge covers a frame: its weight is small, never zero.
 WEIGHT_FLOOR = 1e-3
-# A frame is final once a window has ended so much later, as a part of the window: 0.6 s of 2 s. Waiting for every
-# window that covers it would report a sound over a second later, and on validation recordings it found no more coughs.
-LOOKAHEAD_FRACTION = 0.3
+# A frame is final once a window has ended so much later that its weight no longer falls: 0.4 s of 2 s. Waiting for
+# every window that covers it would report a sound a second later, and on validation recordings found no more coughs.
+LOOKAHEAD_FRACTION = RAMP_FRACTION
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from edge.errors import EngineError
 
-LIBRARIES = ("libcudart.so", "libcudart.so.13", "libcudart.so.12", "libcudart.so.11.0")
+LIBRARIES = (
+    "libcudart.so",
+    "libcudart.so.13",
+    "libcudart.so.12",
+    "libcudart.so.11.0",
+    "/usr/local/cuda/lib64/libcudart.so",
+)
 TO_DEVICE, TO_HOST = 1, 2
 """cudaMemcpyHostToDevice and cudaMemcpyDeviceToHost."""
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
@@ -129,6 +135,9 @@ class Cuda:
         self._call("cudaMemcpyAsync", to, source, size, ctypes.c_int(kind), self._stream)
 
     def _call(self, name: str, *arguments: Any) -> None:
-        status = getattr(self._library, name)(*arguments)
+        try:
+            status = getattr(self._library, name)(*arguments)
+        except AttributeError as error:
+            raise EngineError(f"CUDA: this runtime has no {name}; 11.4 or later is needed") from error
         if status != 0:
             raise EngineError(f"CUDA: {name} failed with error {status}")

@@ -38,7 +38,8 @@ class Child:
 
     def __init__(self, command: Sequence[str]) -> None:
         """Start it. Raises OSError when it cannot be started."""
-        environment = dict(os.environ)
+        # Without this program's settings, among which may be a password.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("ACULA_EDGE")}
         # The child finds this package as its parent did, and PortAudio does not start a JACK server.
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_PACKAGE_ROOT), environment.get("PYTHONPATH")]))
         environment["JACK_NO_START_SERVER"] = "1"

@@ -15,6 +15,7 @@ from quantize.rules.graph import Graph
 from quantize.rules.rule import Case, Finding, Rule
 from quantize.rules.targets import Target
 
+VALIDITY = Rule(17, "valid ONNX", form.validity)
 RULES = (
     Rule(1, "standard operators only", form.domains),
     Rule(2, "opset and IR version", form.opset),
@@ -32,7 +33,7 @@ RULES = (
     Rule(14, "types", form.types),
     Rule(15, "share of INT8", placement.share),
     Rule(16, "one file", form.external_data),
-    Rule(17, "valid ONNX", form.validity),
+    VALIDITY,
     Rule(18, "channels", placement.channels),
     Rule(19, "dead channels", scales.dead_channels),
     Rule(20, "no wasted Q/DQ", placement.wasted_pairs),
@@ -73,6 +74,9 @@ def lint(model: onnx.ModelProto, target: Target, profile: Collection[str] = ()) 
         profile: names of dimensions that may vary because the build gives them a shape profile.
     """
     case = Case(Graph(model), target, frozenset(profile))
+    if form.defect(model):
+        # Nodes may lack inputs that the other rules look at.
+        return Lint(str(target), tuple(VALIDITY.findings(case)), 0.0)
     findings = tuple(finding for rule in RULES for finding in rule.findings(case))
     return Lint(str(target), findings, placement.int8_share(case.graph))
 

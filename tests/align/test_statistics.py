@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from align.statistics import auroc, auroc_difference, auroc_interval, bootstrap, clip_scores
 
@@ -11,6 +12,14 @@ from align.statistics import auroc, auroc_difference, auroc_interval, bootstrap,
 def test_auroc_counts_pairs_and_halves_ties() -> None:
     # Pairs (positive, negative): 3>1, 3>2, 2>1, 2=2 -> 3.5 of 4.
     assert auroc([1, 1, 0, 0], [3, 2, 1, 2]) == pytest.approx(0.875)
+
+
+def test_auroc_is_that_of_scikit_learn_with_and_without_ties() -> None:
+    rng = np.random.default_rng(3)
+    for digits in (1, 2, 12):
+        truth = rng.random(300) < 0.2
+        scores = np.round(rng.standard_normal(300) + truth, digits)
+        assert auroc(truth, scores) == pytest.approx(roc_auc_score(truth, scores), abs=1e-12)
 
 
 @pytest.mark.parametrize("labels", [[1, 1], [0, 0]])

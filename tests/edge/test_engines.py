@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -293,6 +295,27 @@ def test_engine_that_fails_while_running_is_given_up(installed: Runtime, bundle:
     choice.backend.infer(waveform)
 
 
+def test_error_of_the_bindings_is_told_and_onnxruntime_goes_on(
+    installed: Runtime, bundle: Bundle, engines: Path
+) -> None:
+    build_engine(bundle, installed, engines)
+    installed.trt.raises = "Unable to cast Python instance\nto C++ type"
+    choice = choose_backend(bundle, "auto", engines)
+    assert choice.backend.name == "onnxruntime"
+    assert choice.trouble() == "not on TensorRT: TensorRT: RuntimeError: Unable to cast Python instance"
+    assert installed.cudart.memory == {}
+    with pytest.raises(EngineError, match="TensorRT: RuntimeError"):
+        build_engine(bundle, installed, engines)
+
+
+def test_engine_that_cannot_be_queued_is_refused(bundle: Bundle, engines: Path) -> None:
+    found = stand_in_runtime()
+    found.trt.cannot_run = True
+    with pytest.raises(EngineError, match="TensorRT could not run the engine"):
+        build_engine(bundle, found, engines)
+    assert found.cudart.memory == {}
+
+
 def test_auto_says_nothing_where_there_is_no_tensorrt(bundle: Bundle, tiny_bundle: Bundle, engines: Path) -> None:
     for one in (bundle, tiny_bundle):
         choice = choose_backend(one, "auto", engines)
@@ -335,6 +358,52 @@ def test_failing_copy_is_told_and_memory_given_back() -> None:
     cuda.close()
     cuda.close()
     assert found.cudart.memory == {}
+
+
+def _real_cudart() -> Path:
+    """The CUDA runtime that a build of torch for NVIDIA's GPUs brings along."""
+    for folder in sys.path:
+        for path in sorted(Path(folder).glob("nvidia/*/lib/libcudart.so.*")):
+            return path
+    pytest.skip("no libcudart is installed beside torch")
+
+
+def test_every_cuda_call_is_one_of_the_real_runtimes() -> None:
+    source = (ROOT / "edge/engines/cuda.py").read_text()
+    called = set(re.findall(r'_call\("(\w+)"', source)) | set(re.findall(r"_library\.(cuda\w+)", source))
+    library = ctypes.CDLL(str(_real_cudart()))
+    assert "cudaGraphInstantiateWithFlags" in called
+    assert [name for name in sorted(called) if not hasattr(library, name)] == []
+
+
+def test_real_runtime_copies_there_and_back_or_says_that_there_is_no_gpu() -> None:
+    library = ctypes.CDLL(str(_real_cudart()))
+    if library.cudaGetDeviceCount(ctypes.byref(ctypes.c_int())) != 0:
+        with pytest.raises(EngineError, match=r"CUDA: cudaStreamCreateWithFlags failed with error \d+"):
+            Cuda(library)
+        return
+    cuda = Cuda(library)
+    given, found = cuda.host_array((2, 3)), cuda.host_array((2, 3))
+    device = cuda.allocate(given.nbytes)
+    cuda.begin_capture()
+    cuda.copy_in(device, given)
+    cuda.copy_out(found, device)
+    cuda.end_capture()
+    given[:] = np.arange(6).reshape(2, 3)
+    cuda.launch()
+    cuda.wait()
+    assert found.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+    cuda.close()
+
+
+def test_runtime_too_old_for_graphs_is_told_and_does_without(bundle: Bundle, engines: Path) -> None:
+    found = stand_in_runtime()
+    found.cudart.lacks = {"cudaGraphInstantiateWithFlags"}
+    build_engine(bundle, found, engines)
+    assert found.cudart.launched == 0
+    found.cudart.lacks = {"cudaMalloc"}
+    with pytest.raises(EngineError, match=r"has no cudaMalloc; 11\.4 or later"):
+        Cuda(found.cudart).allocate(4)
 
 
 def test_board_is_read_from_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

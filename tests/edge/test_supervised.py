@@ -137,6 +137,14 @@ def test_device_that_comes_back_at_another_rate_is_resampled_to_the_first(tmp_pa
     assert np.allclose(recorder.samples[begin + 800 : begin + 4000], 0.5, atol=1e-3)
 
 
+def test_child_does_not_see_the_settings_of_its_parent(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACULA_EDGE__MQTT__PASSWORD", "hush-hush")
+    with Recorder(
+        stand_in(tmp_path, "sys.exit('error: ' + repr([k for k in os.environ if 'ACULA' in k]))")
+    ) as recorder:
+        eventually(lambda: recorder.source.trouble == "[]", "what the child saw")
+
+
 def test_zeros_are_told_as_trouble_but_not_taken_for_a_fault(tmp_path, logs):
     script = "begin()\nwhile not (folder / 'unmute').exists(): speak(0.0)\nspeak_on()"
     with Recorder(stand_in(tmp_path, script, zeros_s=0.5)) as recorder:

@@ -76,9 +76,9 @@ def test_track_without_windows_is_empty():
 
 def test_track_hands_out_a_frame_once_a_window_ends_the_lookahead_after_it():
     track = ScoreTrack(**SIZES, labels=1)
-    assert len(track.add(window(0), np.ones((5, 1), np.float32)).scores) == 7
+    assert len(track.add(window(0), np.ones((5, 1), np.float32)).scores) == 8
     second = track.add(window(12), np.ones((5, 1), np.float32))
-    assert (second.start_frame, len(second.scores)) == (7, 3)
+    assert (second.start_frame, len(second.scores)) == (8, 3)
 
 
 def test_track_of_windows_that_do_not_overlap_hands_out_all_that_no_later_window_covers():

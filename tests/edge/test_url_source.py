@@ -81,15 +81,18 @@ def test_stream_is_heard_at_its_own_rate_and_opened_again_when_it_ends(tmp_path,
     assert_secret(logs)
 
 
-@pytest.mark.parametrize("fault", ["wrong password", "nothing there", "no sound"])
+@pytest.mark.parametrize("fault", ["wrong password", "nothing there", "no camera", "no sound"])
 def test_stream_that_cannot_be_heard_is_told_without_its_password(tmp_path, server, logs, fault):
     (tmp_path / "letter.txt").write_text("Dear colleague,\n" * 100)
     url = {
         "wrong password": server.url("ward.wav", "wrong-secret"),
         "nothing there": f"http://{USER}:{PASSWORD}@127.0.0.1:{free_port()}/ward.wav?token={TOKEN}",
+        "no camera": f"rtsp://{USER}:{PASSWORD}@127.0.0.1:{free_port()}/ward?token={TOKEN}",
         "no sound": server.url("letter.txt"),
     }[fault]
-    told = {"wrong password": "401", "nothing there": "refused", "no sound": "Invalid data"}[fault]
+    told = {"wrong password": "401", "nothing there": "refused", "no camera": "refused", "no sound": "Invalid data"}[
+        fault
+    ]
     source = open_url(url)
     with Recorder(source) as recorder:
         eventually(lambda: told in source.trouble, "trouble")

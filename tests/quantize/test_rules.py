@@ -170,6 +170,10 @@ def _wrong_shape(model: ModelProto) -> None:
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 5
 
 
+def _missing_scale(model: ModelProto) -> None:
+    del qdq.node(model, "stem_relu_q").input[1:]
+
+
 def _dead_channel(model: ModelProto) -> None:
     weights = qdq.constant(model, "left_w")
     weights[5] = 0.0
@@ -214,6 +218,7 @@ BROKEN: list[tuple[int, str, Break, str, str]] = [
     (15, "warning", _mostly_float, "graph", "less than 80 %"),
     (16, "error", _second_file, "graph", "head_w lie in a second file"),
     (17, "error", _wrong_shape, "graph", "ONNX's own checker"),
+    (17, "error", _missing_scale, "graph", "ONNX's own checker says: Node"),
     (19, "warning", _dead_channel, "left (Conv)", "first is 5"),
     (
         20,
