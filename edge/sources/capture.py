@@ -35,6 +35,12 @@ MOST_CHANNELS = 64
 PLUGIN_CHANNELS = 2
 """Of an ALSA plugin, which offers any number."""
 
+_PLUMBING = frozenset(
+    ("sysdefault", "lavrate", "samplerate", "speexrate", "speex", "upmix", "vdownmix", "dmix", "jack", "oss", "a52")
+)
+"""What ALSA's own configuration defines everywhere: other ways to a card that is listed, or none. They can be opened by
+name all the same."""
+
 _HARDWARE = re.compile(r"\(hw:(\d+),(\d+)\)$")
 
 
@@ -77,7 +83,7 @@ def inputs(audio: pyaudio.PyAudio) -> list[Input]:
             found.append(Input((card.usb or card.id) + part, name, index, rate_hz, channels))
         elif name == "pulse" and pulse is not None:
             found += [Input(PULSE + each.name, each.name, index, each.rate_hz, each.channels) for each in pulse]
-        elif not hardware:
+        elif not hardware and name not in _PLUMBING:
             found.append(Input(name, name, index, rate_hz, min(channels, PLUGIN_CHANNELS)))
     return found
 

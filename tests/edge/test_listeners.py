@@ -200,3 +200,17 @@ def test_what_was_heard_before_a_source_broke_off_is_told_while_it_is_away(model
     ward.end()
     (listener,) = ward.listeners
     assert (listener.monitored_s, listener.gap_s) == (6.3, 0.0)
+
+
+def test_defect_in_one_listener_is_told_apart_from_a_source_that_turned_unusable(model: Model) -> None:
+    first, second, third = Fed("first"), Fed("second"), Fed("third")
+    ward = Ward(model, first, second, third)
+    ward.listeners.start()
+    first.feed(AudioError("the tape is torn"))
+    eventually(lambda: ward.listeners.trouble == "first: the tape is torn", "the first one's trouble")
+    assert ward.listeners.defect is None
+    second.feed(ZeroDivisionError("a defect"))
+    eventually(lambda: ward.listeners.defect is not None, "the defect")
+    ward.end()
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        ward.listeners.raise_error()
