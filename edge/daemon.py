@@ -13,7 +13,8 @@ import structlog
 from edge import logs
 from edge.config import Settings
 from edge.device import Device
-from edge.errors import UserError
+from edge.errors import AudioError, OutboxError, UserError
+from edge.update.running import RunningBundle
 
 log = structlog.get_logger()
 
@@ -33,7 +34,7 @@ def run(settings: Settings, started: float) -> int:
         UserError: a part that cannot be opened, or a source that turned unusable; what had been heard is kept.
     """
     logs.configure(settings.log)
-    device = Device(settings)
+    device = _open(settings)
     device.ending.on_signal()
     device.start()
     log.info(
@@ -68,6 +69,15 @@ def run(settings: Settings, started: float) -> int:
             device.running.end()
     device.ending.restart_if_due()
     return 0
+
+
+def _open(settings: Settings) -> Device:
+    running = RunningBundle(settings)
+    try:
+        return Device(settings, running)
+    except (AudioError, OutboxError):
+        running.end()  # in order: a new bundle is not to blame for the source or the disk
+        raise
 
 
 def _listen(device: Device) -> None:
