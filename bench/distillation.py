@@ -1,7 +1,8 @@
 """What a student keeps of its teacher, on real hearts: `python -m bench.distillation --recordings RECORDINGS`.
 
 For each seed the encoder of `configs/circor.toml` is aligned, and the student of `configs/auscultation.toml` is taught
-three times: by the labels only, by distillation only (no label at all), and by both. A linear probe on the frozen
+three times: by the labels only, by distillation only (no label at all), and by both; a student of a twentieth of the
+teacher's parameters by labels only and by both. A linear probe on the frozen
 embeddings is fitted on training children and scores test children, who are nobody else's; that of log-mel statistics
 stands beside. Prints AUROC for murmur and outcome as the mean over seeds, what share of the teacher's each student
 keeps, and how far it lies from the teacher and from the student by labels only, with 95 % intervals by bootstrap over
@@ -40,10 +41,15 @@ CONFIG = ROOT / "configs" / "auscultation.toml"
 
 TEACHER, LABELS = "teacher", "labels only"
 NO_DISTILLATION = {"cosine": 0.0, "smooth_l1": 0.0, "relational": 0.0, "cka": 0.0, "soft_labels": 0.0}
-STUDENTS: Mapping[str, Mapping[str, float]] = {
-    LABELS: NO_DISTILLATION | {"hard_labels": 1.0},
-    "distillation only": {"soft_labels": 0.0, "hard_labels": 0.0},
+SMALLEST = {"form": "depthwise", "width": 16, "depth": 1, "context_blocks": 1, "embedding_size": 64}
+"""A shape of a twentieth of the parameters of `configs/circor.toml`'s encoder."""
+
+STUDENTS: Mapping[str, Mapping[str, Any]] = {
+    LABELS: {"objective": NO_DISTILLATION | {"hard_labels": 1.0}},
+    "distillation only": {"objective": {"soft_labels": 0.0, "hard_labels": 0.0}},
     "both": {},
+    "labels only, smallest": SMALLEST | {"objective": NO_DISTILLATION | {"hard_labels": 1.0}},
+    "both, smallest": SMALLEST,
 }
 CONDITIONS = (TEACHER, *STUDENTS)
 PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
@@ -56,22 +62,23 @@ def place(condition: str, seed: int, output: Path) -> Path:
     """The folder of one training; its scores are beside it, as .json."""
     if condition == TEACHER:
         return place_of_teacher("aligned", seed, output)
-    return output / f"student-{condition.replace(' ', '-')}-{seed}"
+    return output / f"student-{condition.replace(', ', '-').replace(' ', '-')}-{seed}"
 
 
 def settings_of(condition: str, seed: int, recordings: Path, output: Path) -> TeachSettings:
     """The settings of one student."""
     given = TomlConfigSettingsSource(TeachSettings, toml_file=CONFIG)()
     teacher = {"aligned": place(TEACHER, seed, output), "text_cache": output / "teacher"}
-    changes = {
+    changes = dict(STUDENTS[condition])
+    fixed = {
         "recordings": recordings,
         "output": place(condition, seed, output),
         "teacher": teacher,
-        "objective": {**given.get("objective", {}), **STUDENTS[condition]},
+        "objective": {**given.get("objective", {}), **changes.pop("objective", {})},
         "views": {**given.get("views", {}), "cache": output / "views"},
         "seed": seed,
     }
-    return TeachSettings.model_validate({**given, **changes})
+    return TeachSettings.model_validate({**given, **changes, **fixed})
 
 
 def scores_of(condition: str, seed: int, recordings: Path, output: Path) -> dict[str, Any]:
@@ -148,15 +155,15 @@ def table(task: str, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list
     plain = [np.array(results[TEACHER][0]["log-mel statistics"][task]["scores"])]
     seeds = len(results[TEACHER])
     lines = [f"{task}: {int(answers.sum())} of {len(answers)} test children, {seeds} seeds"]
-    lines.append(f"  {'log-mel statistics':18} {'':>10}  {interval(answers, plain, groups)}")
+    lines.append(f"  {'log-mel statistics':21} {'':>7}  {interval(answers, plain, groups)}")
     for name, each in scores.items():
         size = results[name][0]["parameters"]
-        line = f"  {name:18} {size:10}  {interval(answers, each, groups)}"
+        line = f"  {name:21} {size:7}  {interval(answers, each, groups)}"
         if name != TEACHER:
             line += f"   keeps {kept(answers, each, scores[TEACHER], groups)} of the teacher's"
             line += f"   less the teacher {difference(answers, each, scores[TEACHER], groups)}"
-        if name not in (TEACHER, LABELS):
-            line += f"   less labels only {difference(answers, each, scores[LABELS], groups)}"
+        if (other := LABELS + name.removeprefix("both")) in scores and name.startswith("both"):
+            line += f"   less {other} {difference(answers, each, scores[other], groups)}"
         lines.append(line)
     return lines
 
@@ -164,20 +171,21 @@ def table(task: str, results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list
 def verdict(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """One line on the aim: the share of the teacher's parameters, and that of its AUROC over all tasks."""
     tasks = list(results[TEACHER][0]["tasks"])
-    ratio = results[TEACHER][0]["parameters"] / results["both"][0]["parameters"]
+    student = "both, smallest"
+    ratio = results[TEACHER][0]["parameters"] / results[student][0]["parameters"]
     shares = []
     for task in tasks:
         first = results[TEACHER][0]["tasks"][task]
         answers, rows = np.array(first["answers"]), np.arange(len(first["answers"]))
         both, teacher = (
             mean_auroc(answers, [np.array(run["tasks"][task]["scores"]) for run in results[name]], rows)
-            for name in ("both", TEACHER)
+            for name in (student, TEACHER)
         )
         shares.append(both / teacher)
     share = float(np.mean(shares))
     met = "met" if share >= KEPT_AIM and ratio >= SIZE_AIM else "missed"
     return (
-        f"both: {share:.1%} of the teacher's AUROC at 1/{ratio:.1f} of its parameters "
+        f"{student}: {share:.1%} of the teacher's AUROC at 1/{ratio:.1f} of its parameters "
         f"(aim {KEPT_AIM:.0%} at 1/{SIZE_AIM}: {met})"
     )
 

@@ -7,6 +7,7 @@ GPU if there is one.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,12 +26,12 @@ from align.files import write_whole
 from align.hardware import has_bfloat16
 from align.probe import need_people
 from align.runs import claim, join_logs, moving_average
-from align.tasks import examples
+from align.tasks import Examples, Task, examples
 from distill.checkpoint import NAME, save_student
 from distill.figures import plot_learning_curves
 from distill.finishing import Pupils, finish, of_recordings, open_texts
 from distill.heads import fit_head
-from distill.lessons import Views, learn
+from distill.lessons import Views, hear, learn
 from distill.moments import Moments
 from distill.student import StudentShape
 from distill.teach_config import TeachSettings
@@ -67,6 +68,7 @@ def teach(settings: TeachSettings) -> Path:
         train,
         held_out,
         learn(train, teacher, workers=settings.workers),
+        hear(train, settings.front_end, workers=settings.workers),
         learn(held_out, teacher, workers=settings.workers),
     )
     # Right before the weights are made, so that they depend on the seed alone.
@@ -88,6 +90,8 @@ def open_splits(settings: TeachSettings) -> dict[str, Clips]:
         CorpusError: the table is wrong, a split is empty, or of too few people is the answer to a task known.
     """
     clips = open_clips(settings.recordings, settings.front_end.sample_rate_hz, settings.corpora)
+    for reason in clips.skipped:
+        print(f"skipped: {reason}", file=sys.stderr)
     refuse_leaks(str(settings.recordings), clips.rows)
     rows = clips.rows
     if not any(row.split == "validation" for row in rows):
@@ -111,25 +115,36 @@ def open_splits(settings: TeachSettings) -> dict[str, Clips]:
         for part in splits.values():
             asked = examples(question, part.rows, np.zeros((len(part), 1), dtype=np.float32))
             if part is splits["train"]:
-                need_people(asked)
+                _need_people(question, asked)
     return splits
 
 
-def make_task(settings: TeachSettings, taught: Pupils) -> TeachingTask:
-    """The training, with the teacher's heads in it."""
-    tasks, size = settings.tasks, taught.lessons.teacher_size
-    shape = StudentShape(
+def _need_people(question: Task, asked: Examples) -> None:
+    try:
+        need_people(asked)
+    except CorpusError as error:
+        raise CorpusError(f"task {question.name}: {error}") from error
+
+
+def shape_of(settings: TeachSettings) -> StudentShape:
+    """The shape of the student while it learns, before labels made of text come to it."""
+    return StudentShape(
         mel_bands=settings.front_end.mel_bands,
-        labels=len(settings.events) + len(tasks),
+        labels=len(settings.events) + len(settings.tasks),
         width=settings.width,
         context_blocks=settings.context_blocks,
         embedding_size=settings.embedding_size,
         depth=settings.depth,
         form=settings.form,
-        clip_labels=len(tasks),
+        clip_labels=len(settings.tasks),
     )
+
+
+def make_task(settings: TeachSettings, taught: Pupils) -> TeachingTask:
+    """The training, with the teacher's heads in it."""
+    tasks, size = settings.tasks, taught.lessons.teacher_size
     task = TeachingTask(
-        shape=asdict(shape),
+        shape=asdict(shape_of(settings)),
         front_end=settings.front_end.model_dump(),
         teacher_size=size,
         objective=settings.objective.model_dump(),
@@ -155,6 +170,7 @@ def fit(task: TeachingTask, taught: Pupils, settings: TeachSettings) -> None:
     plan = LessonPlan(
         taught.train,
         taught.lessons,
+        taught.heard,
         torch.tensor(answers, dtype=torch.float32).reshape(len(answers), len(settings.tasks)),
         Moments(taught.train.clips, settings.events, settings.front_end, taught.train.length),
         settings.batch_size,

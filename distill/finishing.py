@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
 from align.aligned import read_learnt_from
 from align.corpora import Recording
@@ -21,8 +20,9 @@ from align.tasks import Examples, Task, examples
 from align.teacher import embed_reports
 from align.teacher.spec import TeacherSpec
 from distill.checkpoint import PERSON, LabelSpec, TaughtStudent
-from distill.embedding import embed_recordings
+from distill.embedding import BATCH_SIZE, embed_recordings
 from distill.heads import Head, calibrate, fit_head
+from distill.kept import Kept
 from distill.lessons import Lessons, Views
 from distill.prompts import TextMap, fit_text_map
 from distill.teach_config import TeachSettings
@@ -49,6 +49,8 @@ class Pupils:
     held_out: Views
     """One view of each validation recording."""
     lessons: Lessons
+    heard: Kept
+    """Log-mels of the training views."""
     held_out_lessons: Lessons
 
 
@@ -130,8 +132,8 @@ def finish(
 @torch.inference_mode()
 def embed_views(task: TeachingTask, taught: Pupils) -> NDArray[np.float32]:
     """(recordings, embedding_size) of the student: the first view of each training recording."""
-    loader = DataLoader(taught.train, batch_size=64, sampler=range(len(taught.train.clips)))
-    return np.concatenate([task.student(task.log_mel(views))[0].numpy() for views in loader])
+    batches = torch.split(torch.from_numpy(taught.heard[0].astype(np.float32)), BATCH_SIZE)
+    return np.concatenate([task.student(batch)[0].numpy() for batch in batches])
 
 
 def add_text_labels(student: TaughtStudent, text_map: TextMap, texts: Texts, settings: TeachSettings) -> TaughtStudent:

@@ -1,17 +1,14 @@
-"""What the teacher says of every view of every recording: asked once, kept on disk, read from a memory map.
+"""What the teacher says of every view of every recording, and what the student hears of it: made once and kept.
 
-One file a view number, (recordings, teacher_size) float16, written whole; a stopped run goes on with the first that is
-missing, and a run that finds all of them never runs the teacher. The folder's name is a hash of all that an answer
-depends on, so that another teacher's answers are never taken for this one's. Reference: Fang et al. and the CED
-recipe, arXiv 2308.11957, which keeps a teacher's answer with the seed of the augmentation.
+A run that finds all answers never runs the teacher (`distill.kept` has the files). Reference: the CED recipe, arXiv
+2308.11957, which keeps a teacher's answer with the seed of the augmentation.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,14 +19,14 @@ from tqdm import tqdm
 
 from align.channel import Samples
 from align.clips import Clips
-from align.files import write_whole, writing_whole
+from distill.frontend import LogMel
+from distill.kept import Kept, keep
 from distill.teach_config import ViewSettings
 from distill.teacher import Teacher
 from distill.views import RECIPE, draws, make_view, start_of
-from edge.errors import UserError
+from edge.manifest import FrontEnd
 
 BATCH_SIZE = 64
-ORIGIN = "origin.json"
 
 
 class Views(Dataset[Samples]):
@@ -74,52 +71,27 @@ class Views(Dataset[Samples]):
         return {"recordings_sha256": heard.hexdigest(), "views": how, **numbers}
 
 
-class Lessons:
-    """The teacher's answers, (views, recordings, teacher_size), not in memory until they are asked for."""
-
-    def __init__(self, files: list[Path]) -> None:
-        """Map the files of `learn`.
-
-        Raises:
-            UserError: one is damaged.
-        """
-        self._maps = [_mapped(file) for file in files]
-
-    def __getitem__(self, view: int) -> NDArray[np.float16]:
-        """(recordings, teacher_size) of a view number, mapped."""
-        return self._maps[view]
-
-    @property
-    def views(self) -> int:
-        """How many there are of each recording."""
-        return len(self._maps)
+class Lessons(Kept):
+    """The teacher's answers, (views, recordings, teacher_size)."""
 
     @property
     def teacher_size(self) -> int:
         """Numbers of a teacher's embedding."""
-        return int(self._maps[0].shape[1])
+        return int(self[0].shape[1])
 
     def mean(self) -> NDArray[np.float32]:
         """(recordings, teacher_size): over the views of each recording."""
-        total = np.zeros(self._maps[0].shape, dtype=np.float64)
-        for view in self._maps:
-            total += view
+        total = np.zeros(self[0].shape, dtype=np.float64)
+        for view in range(self.views):
+            total += self[view]
         return np.asarray(total / self.views, dtype=np.float32)
 
     def spread(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation (teacher_size,) over all views of all recordings."""
-        count = self.views * len(self._maps[0])
-        wide = [np.asarray(view, dtype=np.float64) for view in self._maps]
-        mean = sum(view.sum(axis=0) for view in wide) / count
-        variance = sum(np.square(view - mean).sum(axis=0) for view in wide) / count
+        count = self.views * len(self[0])
+        mean = sum(self[view].sum(axis=0, dtype=np.float64) for view in range(self.views)) / count
+        variance = sum(np.square(self[view] - mean).sum(axis=0) for view in range(self.views)) / count
         return np.asarray(mean, dtype=np.float32), np.asarray(np.sqrt(variance), dtype=np.float32)
-
-
-def _mapped(file: Path) -> NDArray[np.float16]:
-    try:
-        return np.asanyarray(np.load(file, mmap_mode="r", allow_pickle=False), dtype=np.float16)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{file}: damaged; delete it and run again: the teacher is asked anew") from error
 
 
 def learn(views: Views, teacher: Teacher, *, workers: int = 0) -> Lessons:
@@ -128,31 +100,46 @@ def learn(views: Views, teacher: Teacher, *, workers: int = 0) -> Lessons:
     Raises:
         UserError: the cache cannot be written, a file of it is damaged, or an answer is not finite.
     """
+
+    def answers(batch: list[Samples]) -> NDArray[np.float32]:
+        return teacher.embed(batch, views.sample_rate_hz)
+
     origin = views.origin() | {"teacher_sha256": teacher.sha256}
-    text = json.dumps(origin, indent=2, sort_keys=True)
-    folder = views.settings.cache / hashlib.sha256(text.encode()).hexdigest()[:32]
-    files = [folder / f"view-{number:05d}.npy" for number in range(views.settings.count)]
-    missing = [number for number, file in enumerate(files) if not file.is_file()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if missing:
-            write_whole(folder / ORIGIN, text)
-        for number, answers in zip(missing, _ask(views, teacher, missing, workers), strict=True):
-            if not np.isfinite(answers).all():
-                raise UserError(f"teacher {teacher.name}: an embedding is not finite; look at its training")
-            with writing_whole(files[number]) as stream:
-                np.save(stream, answers)
-    except OSError as error:
-        why = f"cannot be written ({error.strerror or error})"
-        raise UserError(f"{folder}: {why}; free some space or name another --views.cache") from error
-    return Lessons(files)
+    make = partial(_each, views, answers, "teacher", workers)
+    return Lessons(keep(views.settings.cache, origin, views.settings.count, make))
 
 
-def _ask(views: Views, teacher: Teacher, missing: list[int], workers: int) -> Iterator[NDArray[np.float16]]:
-    """Answers (recordings, teacher_size) of one view number after the other."""
+def hear(views: Views, front_end: FrontEnd, *, workers: int = 0) -> Kept:
+    """Log-mels (views, recordings, mel_bands, frames) of what the student hears, made where they are missing.
+
+    To make a view and its log-mel costs a small student more than to learn from it, and it learns from each more than
+    once.
+
+    Raises:
+        UserError: the cache cannot be written, or a file of it is damaged.
+    """
+    log_mel = LogMel(front_end)
+
+    @torch.inference_mode()
+    def heard(batch: list[Samples]) -> NDArray[np.float32]:
+        return np.asarray(log_mel(torch.from_numpy(np.stack(batch))).numpy())
+
+    origin = views.origin() | {"front_end": front_end.model_dump()}
+    make = partial(_each, views, heard, "views", workers)
+    return Kept(keep(views.settings.cache, origin, views.settings.count, make))
+
+
+def _each(
+    views: Views,
+    of_batch: Callable[[list[Samples]], NDArray[np.float32]],
+    words: str,
+    workers: int,
+    numbers: list[int],
+) -> Iterator[NDArray[np.float16]]:
+    """Arrays (recordings, ...) of one view number after the other, with a progress bar."""
     recordings = len(views.clips)
-    with tqdm(total=len(missing) * recordings, desc="teacher", unit="view", disable=not missing) as bar:
-        for number in missing:
+    with tqdm(total=len(numbers) * recordings, desc=words, unit="view") as bar:
+        for number in numbers:
             first = number * recordings
             loader = DataLoader(
                 views,
@@ -164,7 +151,7 @@ def _ask(views: Views, teacher: Teacher, missing: list[int], workers: int) -> It
             )
             rows = []
             for batch in loader:
-                rows.append(teacher.embed(batch, views.sample_rate_hz).astype(np.float16))
+                rows.append(of_batch(batch).astype(np.float16))
                 bar.update(len(batch))
             yield np.concatenate(rows)
 

@@ -51,12 +51,12 @@ class ViewSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    count: int = Field(16, ge=1, le=1000, description="different views of each recording; each is taught once and kept")
+    count: int = Field(16, ge=1, le=1000, description="different views of each recording; each is made once and kept")
     gain_db: float = Field(10.0, ge=0, le=40, description="louder or quieter by up to so much")
     noise_share: float = Field(0.5, ge=0, le=1, description="share of the views with noise")
     snr_db: tuple[float, float] = Field((5.0, 30.0), description="signal-to-noise ratio of those: lowest, highest, dB")
     tilt_db: float = Field(6.0, ge=0, le=20, description="frequency response: up to so much at each of its corners")
-    cache: Path = Field(Path("runs/views"), description="folder for the teacher's embeddings of the views")
+    cache: Path = Field(Path("runs/views"), description="folder for views: log-mel and teacher's embedding")
 
 
 class TextLabel(BaseModel):
@@ -170,6 +170,8 @@ def _of_labels(settings: TeachSettings) -> str:
         return f"two of the labels {', '.join(names)} have one name"
     tasks = [task.name for task in settings.tasks]
     for label in settings.text_labels:
+        if label.positive.strip() == label.negative.strip():
+            return f"text label {label.name}: its two texts are one; write what tells one from the other"
         if label.like and label.like not in tasks:
             return f"text label {label.name}: like = {label.like} is none of the tasks ({', '.join(tasks) or 'none'})"
     if not names:

@@ -20,6 +20,7 @@ from align.statistics import auroc
 from align.tasks import Task, examples
 from distill.embedding import embed_recordings
 from distill.frontend import LogMel
+from distill.kept import Kept
 from distill.lessons import Lessons, Views
 from distill.moments import Moments
 from distill.objectives import Taught, TeachingLoss
@@ -36,8 +37,8 @@ LEAST_SPREAD = 1e-6
 class Lesson(NamedTuple):
     """A view and what is to be learnt of it; in a batch, each with a first axis more."""
 
-    waveform: Tensor
-    """(samples,) float32."""
+    log_mel: Tensor
+    """(mel_bands, frames) float32."""
     teacher: Tensor
     """(teacher_size,) float32: the teacher's embedding of this view."""
     answers: Tensor
@@ -50,19 +51,30 @@ class LessonPlan(Dataset[Lesson]):
     """Lessons by number: which recording comes when, in which view, is a function of (seed, number) alone."""
 
     def __init__(
-        self, views: Views, lessons: Lessons, answers: Tensor, moments: Moments, batch_size: int, seed: int
+        self,
+        views: Views,
+        lessons: Lessons,
+        heard: Kept,
+        answers: Tensor,
+        moments: Moments,
+        batch_size: int,
+        seed: int,
     ) -> None:
         """`answers` are (recordings, tasks); an epoch drops what does not fill a batch."""
-        self.views, self.lessons, self.answers, self.moments, self.seed = views, lessons, answers, moments, seed
+        self.views, self.lessons, self.heard = views, lessons, heard
+        self.answers, self.moments, self.seed = answers, moments, seed
         self.per_epoch = len(views.clips) // batch_size * batch_size
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
     def __getitem__(self, number: int) -> Lesson:
         epoch, place = divmod(number, self.per_epoch)
-        rng = np.random.default_rng([self.seed, epoch])
-        recording = int(rng.permutation(len(self.views.clips))[place])
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.views.clips))
+        recording = int(self._order[place])
         view = int(np.random.default_rng([self.seed, epoch, recording]).integers(self.lessons.views))
         return Lesson(
-            torch.from_numpy(self.views.view(recording, view)),
+            torch.from_numpy(self.heard[view][recording].astype(np.float32)),
             torch.from_numpy(self.lessons[view][recording].astype(np.float32)),
             self.answers[recording],
             torch.from_numpy(self.moments.of_view(recording, self.views.start(recording, view))),
@@ -127,7 +139,7 @@ class TeachingTask(lightning.LightningModule):
         """Return the loss of a batch."""
         lesson = Lesson(*batch)
         hears = self.quantised if self.current_epoch >= self.quantise_from else self.student
-        embedding, step_logits, logits = hears(self._features(lesson.waveform))
+        embedding, step_logits, logits = hears(lesson.log_mel)
         events = self.student.step_labels
         said = Taught(
             embedding,
@@ -146,12 +158,6 @@ class TeachingTask(lightning.LightningModule):
         self.log_dict(figures | {"train/loss": loss.detach()}, on_step=False, on_epoch=True, batch_size=len(embedding))
         self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(embedding))
         return loss
-
-    def _features(self, waveform: Tensor) -> Tensor:
-        """Log-mel in float32 whatever the net is trained in, as it is on the device."""
-        with torch.no_grad(), torch.autocast(waveform.device.type, enabled=False):
-            log_mel: Tensor = self.log_mel(waveform)
-        return log_mel
 
     def validation_step(self, _batch: Tensor, _index: int) -> None:
         """Log what `judge` finds; the batch only tells Lightning that there is something to validate."""

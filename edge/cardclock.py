@@ -8,6 +8,7 @@ not move. Does not: know the time of day (`edge.clock`), or bridge a gap (its so
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -20,8 +21,8 @@ BUCKETS_NEEDED = 10
 """Before so many minutes have passed, lateness of a few milliseconds would look like drift."""
 RECENT_BUCKETS = 3
 CREEP = 1e-3
-"""How fast recorded time may be corrected, in seconds a second: above any crystal's drift, and so slow that neither one
-late block nor a pipe that is filled at once moves the events of a minute against each other."""
+"""How fast recorded time may be corrected, in seconds a second: above any crystal's drift, and so slow that late blocks
+do not move the events of a minute against each other."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,14 @@ class _Line:
 class CardClock:
     """One thread notes blocks, any may ask. Sample times are seconds: sample index over nominal rate."""
 
-    def __init__(self, began_s: float) -> None:
-        """Until a block is noted, sample 0 counts as recorded at `began_s` of the monotonic clock."""
+    def __init__(self, began_s: float, *, is_live: bool) -> None:
+        """Until a block is noted, sample 0 counts as recorded at `began_s` of the monotonic clock.
+
+        is_live: nothing comes before it has been recorded, so a block that comes earlier than expected sets the clock
+        right at once, as when a stream begins with what its server had kept. Otherwise (a pipe, which may be filled at
+        once) it moves the clock no faster than a late one.
+        """
+        self._fastest_back = -math.inf if is_live else -CREEP
         self._line = _Line(0.0, began_s, 0.0)
         self._noted = False
         self._fitted = False
@@ -77,7 +84,7 @@ class CardClock:
         elapsed_s = end_s - self._line.at_sample_s
         recent = list(self._buckets)[-RECENT_BUCKETS:]
         error_s = min(sample_s + late_s - self._line.recorded_s(sample_s) for sample_s, late_s in recent)
-        correction_s = max(-CREEP * elapsed_s, min(CREEP * elapsed_s, error_s))
+        correction_s = max(self._fastest_back * elapsed_s, min(CREEP * elapsed_s, error_s)) if elapsed_s > 0 else 0.0
         self._line = _Line(end_s, self._line.recorded_s(end_s) + correction_s, slope)
 
     def _fit(self) -> float:

@@ -13,7 +13,8 @@ import structlog
 from edge import logs
 from edge.config import Settings
 from edge.device import Device
-from edge.errors import UserError
+from edge.errors import AudioError, OutboxError, UserError
+from edge.update.running import RunningBundle
 
 log = structlog.get_logger()
 
@@ -33,7 +34,7 @@ def run(settings: Settings, started: float) -> int:
         UserError: a part that cannot be opened, or a source that turned unusable; what had been heard is kept.
     """
     logs.configure(settings.log)
-    device = Device(settings)
+    device = _open(settings)
     device.ending.on_signal()
     device.start()
     log.info(
@@ -70,11 +71,22 @@ def run(settings: Settings, started: float) -> int:
     return 0
 
 
+def _open(settings: Settings) -> Device:
+    running = RunningBundle(settings)
+    try:
+        return Device(settings, running)
+    except (AudioError, OutboxError):
+        running.end()  # in order: a new bundle is not to blame for the source or the disk
+        raise
+
+
 def _listen(device: Device) -> None:
-    """Until all listeners are done, or do not get done in time once they have been told to stop."""
+    """Until all listeners are done, or one has met a defect, or they are not done in time once told to stop."""
     turn_s = min(_TURN_S, device.notifier.interval_s or _TURN_S)
     while not device.listeners.wait(turn_s):
         device.upkeep.turn()
+        if device.listeners.defect is not None:
+            break
         if device.listeners.stopping_s > _STOP_S:
             log.error("listeners_do_not_end", action="the sound of the last seconds is lost")
             break

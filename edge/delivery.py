@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from edge.connection import Connection
-from edge.dialogue import Dialogue, Said
+from edge.dialogue import Dialogue, Heard, Said
 from edge.outbox import Outbox
 from edge.outbox_file import Row
 from edge.payloads import as_historical, to_bytes
@@ -131,15 +131,21 @@ class Delivery:
             self._status_message = self._connection.send(self._status_topic, to_bytes(status), retain=True)
 
     def _converse(self) -> None:
-        for message in self._connection.take_heard():
-            for dialogue in self._dialogues:
-                if message.topic in dialogue.subscriptions:
-                    dialogue.hear(message)
+        heard = self._connection.take_heard()
         for dialogue in self._dialogues:
-            self._said.extend(dialogue.say())
+            self._let_speak(dialogue, heard)
         while self._said and self._may_send:
             said = self._said.popleft()
             self._unanswered.add(self._connection.send(said.topic, said.payload, retain=said.retain))
+
+    def _let_speak(self, dialogue: Dialogue, heard: list[Heard]) -> None:
+        try:
+            for message in heard:
+                if message.topic in dialogue.subscriptions:
+                    dialogue.hear(message)
+            self._said.extend(dialogue.say())
+        except Exception:  # a defect there must not hold up events
+            log.exception("dialogue_failed", dialogue=type(dialogue).__name__, action="report this")
 
     def _send_waiting(self, now: float) -> None:
         if now < self._events_due or self._in_flight is not None or not self._may_send:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from edge.config import Settings
-from edge.errors import AudioError
+from edge.errors import AudioError, UserError
 from edge.listener import Listener, Pace
 from edge.sections import SourceSettings
 from edge.sources import open_source
@@ -103,11 +103,17 @@ class Listeners:
             listener.join(max(0.0, deadline - time.monotonic()))
         return all(listener.is_done for listener in self._listeners)
 
+    @property
+    def defect(self) -> Exception | None:
+        """What ended a listener that was no fault of its source: the program must start anew to hear it again."""
+        errors = (listener.error for listener in self._listeners)
+        return next((error for error in errors if error is not None and not isinstance(error, UserError)), None)
+
     def raise_error(self) -> None:
-        """Raise what ended a listener before its time, if anything did."""
-        for listener in self._listeners:
-            if listener.error is not None:
-                raise listener.error
+        """Raise what ended a listener before its time, if anything did; a defect before any source's fault."""
+        errors = [listener.error for listener in self._listeners if listener.error is not None]
+        if errors:
+            raise self.defect or errors[0]
 
     def stuck(self, silence_s: float) -> str:
         """Why one of them is not alive, in one line; empty while all are. See `Listener.stuck`."""

@@ -174,7 +174,7 @@ class Outbox:
             if finish_repair(self._path):
                 self._is_damaged = False
             self._file = self._open_file()
-        except OutboxError:
+        except OutboxError:  # which is an OSError, too
             raise
         except (OSError, sqlite3.Error) as error:
             self._troubles.report("open", error)

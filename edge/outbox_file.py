@@ -203,7 +203,8 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether the file itself is to blame, not a disk that is full, fails or is read-only."""
-    return type(error) is sqlite3.DatabaseError  # its subclasses are about the disk, or about the program
+    # The subclasses of DatabaseError are about the disk or the program, but for letters that cannot be any.
+    return type(error) is sqlite3.DatabaseError or "decode" in str(error)
 
 
 def _scalar(database: sqlite3.Connection, query: str) -> int:

@@ -9,6 +9,8 @@
 # The table of flags is that of edge/engines/plan.py. Not yet run on hardware.
 
 set -eu
+# Numbers with points, whatever the board's language.
+export LC_ALL=C
 
 say() { printf '%s\n' "$*"; }
 refuse() { printf 'error: %s\n' "$*" >&2; exit 2; }
@@ -100,6 +102,7 @@ for name in manifest.json golden.input.bin golden.int8.txt golden.fp16.txt "$(gr
         refuse "$bundle/$name is not what manifest.json lists: copy the bundle again"
 done
 tolerance_of() { sed -n "/\"tensorrt_tolerance\"/,/}/s/.*\"$1\": *\([0-9.e-]*\).*/\1/p" manifest.json; }
+[ -n "$(tolerance_of fp16)" ] || refuse "$bundle/manifest.json names no tensorrt_tolerance: export with --target jetson"
 
 if [ -z "$engines" ]; then
     if [ -n "${STATE_DIRECTORY:-}" ]; then engines=${STATE_DIRECTORY%%:*}/engines

@@ -122,6 +122,8 @@ class StandInTensorRt(ModuleType):
         self.error = 0.0
         """Added to every output."""
         self.cannot_run = False
+        self.raises = ""
+        """Of a call of the context: what pybind would raise."""
         for kind in ("NetworkDefinitionCreationFlag", "BuilderFlag", "MemoryPoolType", "TensorIOMode", "DataType"):
             setattr(self, kind, SimpleNamespace(**{name: at for at, name in enumerate(self.published[kind])}))
         self.Logger = type("Logger", (), {"__init__": lambda _self, _severity: None, "WARNING": 2, "ERROR": 1})
@@ -228,6 +230,9 @@ class _Context:
 
     def execute_async_v3(self, _stream: int) -> bool:
         trt, session = self._engine._trt, self._engine._session
+
+        if trt.raises:
+            raise RuntimeError(trt.raises)
 
         def work() -> None:
             given = {value.name: self._array(value) for value in session.get_inputs()}

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from edge.backends.base import Backend, Output
 from edge.config import Settings
-from edge.errors import AudioError
 from edge.events import Event
 from edge.hooks import Hooks
 from edge.listener import Listener, Pace
@@ -27,11 +26,11 @@ class Fed:
 
     def __init__(self, name: str, sample_rate_hz: int = 16_000) -> None:
         self.name, self.sample_rate_hz, self.trouble = name, sample_rate_hz, ""
-        self._items: list[Block | AudioError] = []
+        self._items: list[Block | Exception] = []
         self._changed = threading.Condition()
         self._closed = False
 
-    def feed(self, *items: Block | AudioError) -> None:
+    def feed(self, *items: Block | Exception) -> None:
         with self._changed:
             self._items.extend(items)
             self._changed.notify_all()
@@ -43,7 +42,7 @@ class Fed:
                 if not self._items:
                     return
                 item = self._items.pop(0)
-            if isinstance(item, AudioError):
+            if isinstance(item, Exception):
                 raise item
             yield item
 

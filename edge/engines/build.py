@@ -15,7 +15,7 @@ from typing import Any
 from edge.bundle import Bundle
 from edge.engines.golden import check_outputs
 from edge.engines.plan import PRECISIONS, Plan, Precision, check_known_bad, parse_version, plan
-from edge.engines.runtime import Runtime
+from edge.engines.runtime import Runtime, foreign_errors
 from edge.engines.session import EngineSession, encoder_shapes
 from edge.engines.store import Sidecar, folder_of, write_engine
 from edge.errors import BundleError, EngineError
@@ -79,7 +79,8 @@ class _Built:
 
 def _build_one(bundle: Bundle, runtime: Runtime, precision: Precision) -> _Built:
     how = plan(parse_version(runtime.board.tensorrt), precision)
-    engine = _serialise(runtime, _read_graph(bundle, how.graph), how)
+    with foreign_errors():
+        engine = _serialise(runtime, _read_graph(bundle, how.graph), how)
     session = EngineSession(runtime, engine, encoder_shapes(bundle.manifest))
     try:
         median_ms, trouble = session.median_ms(), ""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from edge.engines.board import Board, read_board
 from edge.engines.cuda import Cuda, load_cudart
-from edge.errors import EngineError, first_line
+from edge.errors import EngineError, UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,17 @@ class Runtime:
     def cuda(self) -> Cuda:
         """A stream of its own for one session."""
         return Cuda(self.cudart)
+
+
+@contextmanager
+def foreign_errors() -> Iterator[None]:
+    """Turn whatever TensorRT's bindings raise into an EngineError: a device must go on without them, and does."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise EngineError(f"TensorRT: {type(error).__name__}: {first_line(error)}") from error
 
 
 def find_runtime() -> Runtime:

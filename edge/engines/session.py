@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.bundle import Manifest
-from edge.engines.runtime import Runtime
+from edge.engines.runtime import Runtime, foreign_errors
 from edge.errors import EngineError
 
 WARM_UP, TIMED = 20, 200
@@ -45,6 +45,11 @@ class EngineSession:
         Raises:
             EngineError: TensorRT does not take the engine, or it is not of such an encoder.
         """
+        self._has_graph = False
+        with foreign_errors():
+            self._open(runtime, engine, shapes)
+
+    def _open(self, runtime: Runtime, engine: bytes, shapes: Mapping[str, tuple[int, ...]]) -> None:
         trt = runtime.trt
         # The runtime and the engine must live as long as the context.
         self._runtime = trt.Runtime(runtime.logger)
@@ -55,21 +60,16 @@ class EngineSession:
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise EngineError("TensorRT has no memory for the engine")
-        self._cuda, self._has_graph = runtime.cuda(), False
+        self._cuda = runtime.cuda()
         try:
             self._host = {name: self._cuda.host_array(shape) for name, shape in shapes.items()}
             self._device = {name: self._cuda.allocate(array.nbytes) for name, array in self._host.items()}
             for name, address in self._device.items():
                 self._context.set_tensor_address(name, address)
             self._warm_up()
-        except EngineError:
+        except Exception:
             self._cuda.close()
             raise
-
-    @property
-    def has_graph(self) -> bool:
-        """Whether a CUDA graph was captured."""
-        return self._has_graph
 
     def run(self, log_mel: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run one log-mel (mel_bands, frames).
@@ -80,12 +80,13 @@ class EngineSession:
         Raises:
             EngineError: CUDA or TensorRT failed.
         """
-        self._host["log_mel"][0] = log_mel
-        if self._has_graph:
-            self._cuda.launch()
-        else:
-            self._queue()
-        self._cuda.wait()
+        with foreign_errors():
+            self._host["log_mel"][0] = log_mel
+            if self._has_graph:
+                self._cuda.launch()
+            else:
+                self._queue()
+            self._cuda.wait()
         return self._host["embedding"][0].copy(), self._host["scores"][0].copy()
 
     def median_ms(self, rounds: int = TIMED) -> float:
@@ -123,7 +124,7 @@ class EngineSession:
         for _ in range(WARM_UP):
             self._queue()
         self._cuda.wait()
-        with contextlib.suppress(EngineError):
+        with contextlib.suppress(EngineError), foreign_errors():
             self._cuda.begin_capture()
             try:
                 self._queue()

@@ -25,6 +25,7 @@ from edge.config import Settings
 from edge.errors import UpdateError
 from edge.files import give_to_owner_of, make_private, open_private, sync_folder
 from edge.update import archive, fetch
+from edge.update.recent import RecentSound
 from edge.update.record import Outcome, Record, RecordFile
 from edge.update.trial import Trial, run_trial
 
@@ -47,11 +48,14 @@ class Installed:
 class Installer:
     """Takes archives in, one at a time."""
 
-    def __init__(self, settings: Settings, stopping: threading.Event | None = None) -> None:
-        """`stopping`: once set, what is under way is given up."""
+    def __init__(
+        self, settings: Settings, stopping: threading.Event | None = None, recent: RecentSound | None = None
+    ) -> None:
+        """`stopping`: once set, what is under way is given up. `recent`: what the trial hears as well."""
         self.records = RecordFile(settings.update_folder, settings.bundle.path)
         self._settings = settings
         self._stopping = stopping or threading.Event()
+        self._recent = recent
 
     def install(self, origin: str, sha256: str = "") -> Installed:
         """Take the archive at a path or URL, prove its bundle, and make it the one that the next start runs.
@@ -93,7 +97,8 @@ class Installer:
                 if digest == self._running_digest(record):
                     log.info("update_not_needed", bundle=name, reason="it runs already")
                     return Installed(name, switched=False)
-                trial = run_trial(bundle.path, self._settings, self._stopping)
+                sound = self._recent.take() if self._recent else None
+                trial = run_trial(bundle.path, self._settings, self._stopping, sound)
             except ValueError as error:
                 # Where it was unpacked is gone by the time that somebody reads this.
                 raise UpdateError(str(error).replace(f"bundle {scratch / 'bundle'}", "its bundle")) from error

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.distillation import STUDENTS, TEACHER, kept, settings_of, verdict
+from bench.distillation import SIZE_AIM, STUDENTS, TEACHER, kept, settings_of, verdict
 
 EMBEDDING = ("cosine", "smooth_l1", "relational", "cka")
 OF_LABELS = ("soft_labels", "hard_labels")
@@ -20,6 +20,17 @@ def weights(condition: str) -> dict[str, float]:
     assert chosen.teacher.aligned == Path("runs/study/aligned-3")
     assert [task.name for task in chosen.tasks] == ["murmur", "outcome"]
     return chosen.objective.model_dump()
+
+
+def test_the_smallest_student_is_a_twentieth_of_its_teacher() -> None:
+    from align.encoders import EncoderSpec, build_encoder
+    from distill.course import shape_of
+    from distill.student import Student
+
+    teacher = build_encoder(EncoderSpec(name="scratch-conv", sample_rate_hz=2000, clip_s=8.0))
+    chosen = settings_of("both, smallest", 0, Path("recordings.csv"), Path("runs/study"))
+    sizes = [sum(value.numel() for value in net.parameters()) for net in (teacher, Student(shape_of(chosen)))]
+    assert sizes[0] >= SIZE_AIM * sizes[1]
 
 
 def test_labels_only_learns_nothing_of_the_teacher() -> None:
@@ -65,6 +76,6 @@ def test_what_is_the_same_keeps_everything() -> None:
 @pytest.mark.parametrize(("size", "word"), [(20_000, "met"), (40_000, "missed")])
 def test_the_aim_is_of_figures_and_size(size: int, word: str) -> None:
     found = results()
-    found["both"] = [{**run, "parameters": size} for run in found[TEACHER]]
+    found["both, smallest"] = [{**run, "parameters": size} for run in found[TEACHER]]
     assert verdict(found).endswith(f"{word})")
     assert "100.0% of the teacher's AUROC" in verdict(found)

@@ -10,10 +10,12 @@ import torch
 
 from align.clips import Clips
 from align.corpora import Recording
-from distill.lessons import Lessons, Views, learn
+from distill.frontend import reference_log_mel
+from distill.lessons import Lessons, Views, hear, learn
 from distill.teach_config import TeacherSettings, ViewSettings
 from distill.teacher import Teacher, open_teacher
 from edge.errors import UserError
+from edge.manifest import FrontEnd
 
 RATE = 4000
 VIEWS = 3
@@ -107,6 +109,22 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, teacher: Teacher
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"another --views\.cache"):
         learn(make_views(tmp_path / "file"), teacher)
+
+
+def test_what_the_student_hears_is_kept_as_the_teacher_heard_it(tmp_path: Path) -> None:
+    front_end = FrontEnd(sample_rate_hz=RATE, frame_samples=200, hop_samples=80, mel_bands=32, low_hz=25, high_hz=1000)
+    views = make_views(tmp_path)
+    heard = hear(views, front_end)
+    assert isinstance(heard[0], np.memmap)
+    expected = reference_log_mel(views.view(3, 2), front_end)
+    assert heard[2][3].shape == expected.shape
+    assert np.abs(heard[2][3] - expected).max() < 0.02
+    files = sorted(tmp_path.glob("*/*.npy"))
+    written = [file.stat().st_mtime_ns for file in files]
+    hear(views, front_end)
+    assert [file.stat().st_mtime_ns for file in files] == written
+    hear(views, front_end.model_copy(update={"low_hz": 50.0}))
+    assert len(list(tmp_path.glob("*/*.npy"))) == 2 * len(files)
 
 
 def test_mean_and_spread_are_over_all_views(tmp_path: Path, teacher: Teacher) -> None:

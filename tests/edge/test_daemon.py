@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -13,7 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from tests.brokers import Broker, Subscriber, eventually, free_port, mosquitto, retained
-from tests.programs import BASE, Daemon
+from tests.programs import BASE, ROOT, Daemon
 
 Sounds = Callable[..., NDArray[np.float32]]
 
@@ -198,3 +201,26 @@ def test_every_source_reports_its_minutes_through_the_outbox(
     assert sum(minute["counts"]["cough"] for minute in minutes) == 2
     assert all(minute["start"].endswith(":00.000Z") for minute in minutes[1:])
     assert {minute["source"] for minute in minutes} == {"file:ward.wav"}
+
+
+@pytest.mark.broker
+def test_run_and_replay_hear_the_same(tiny_bundle_path: Path, tmp_path: Path, broker: Broker, sounds: Sounds) -> None:
+    ward = tmp_path / "ward.wav"
+    stereo = np.stack([sounds(44_100, 30.0, coughs=np.arange(1.0, 29.0, 1.7), seed=seed) for seed in (1, 2)], axis=1)
+    soundfile.write(ward, stereo, 44_100)
+    file = ("--source.kind", "file", "--source.path", str(ward), "--source.pace", "fast")
+    with Subscriber(broker.port) as subscriber, Daemon(tiny_bundle_path, tmp_path, broker.port, *file) as daemon:
+        assert daemon.finish() == 0, daemon.errors()
+        eventually(lambda: subscriber.states()[-1:] == ["offline"], "status offline")
+        ran = subscriber.payloads("/event")
+    command = [sys.executable, "-m", "edge", "replay", str(ward), "--bundle.path", str(tiny_bundle_path)]
+    command += ["--bundle.allow_unsigned", "--start", "2026-11-23T22:00:00Z"]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout.splitlines()
+    replayed = [json.loads(line) for line in lines]
+    assert len(replayed) > 10
+    heard = [[(event["label"], event["duration_s"], event["score"]) for event in events] for events in (ran, replayed)]
+    assert heard[0] == heard[1]
+    onsets = [[datetime.fromisoformat(event["onset"].replace("Z", "+00:00")) for event in e] for e in (ran, replayed)]
+    shift = onsets[0][0] - onsets[1][0]
+    # Both are cut to a millisecond.
+    assert all(abs(a - b - shift) <= timedelta(milliseconds=1) for a, b in zip(*onsets, strict=True))

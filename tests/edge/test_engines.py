@@ -295,6 +295,27 @@ def test_engine_that_fails_while_running_is_given_up(installed: Runtime, bundle:
     choice.backend.infer(waveform)
 
 
+def test_error_of_the_bindings_is_told_and_onnxruntime_goes_on(
+    installed: Runtime, bundle: Bundle, engines: Path
+) -> None:
+    build_engine(bundle, installed, engines)
+    installed.trt.raises = "Unable to cast Python instance\nto C++ type"
+    choice = choose_backend(bundle, "auto", engines)
+    assert choice.backend.name == "onnxruntime"
+    assert choice.trouble() == "not on TensorRT: TensorRT: RuntimeError: Unable to cast Python instance"
+    assert installed.cudart.memory == {}
+    with pytest.raises(EngineError, match="TensorRT: RuntimeError"):
+        build_engine(bundle, installed, engines)
+
+
+def test_engine_that_cannot_be_queued_is_refused(bundle: Bundle, engines: Path) -> None:
+    found = stand_in_runtime()
+    found.trt.cannot_run = True
+    with pytest.raises(EngineError, match="TensorRT could not run the engine"):
+        build_engine(bundle, found, engines)
+    assert found.cudart.memory == {}
+
+
 def test_auto_says_nothing_where_there_is_no_tensorrt(bundle: Bundle, tiny_bundle: Bundle, engines: Path) -> None:
     for one in (bundle, tiny_bundle):
         choice = choose_backend(one, "auto", engines)

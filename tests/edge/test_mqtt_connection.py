@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
+from paho.mqtt.publish import single as send_once
 
+from edge.dialogue import Heard, Said
 from edge.errors import ConfigError
 from edge.mqtt import Publisher
 from edge.outbox import Outbox
@@ -55,6 +57,48 @@ def test_broker_of_version_3_1_1_only_gets_events_and_status(
         assert "online" in subscriber.states()
     connected = [entry for entry in logs if entry["event"] == "broker_connected"]
     assert [entry["mqtt"] for entry in connected] == ["3.1.1"]
+
+
+class Echo:
+    """A dialogue that says again what it hears, and fails at one word."""
+
+    subscriptions = (f"{BASE}/command",)
+
+    def __init__(self) -> None:
+        self._heard: list[Heard] = []
+
+    def greet(self) -> None:
+        pass
+
+    def hear(self, message: Heard) -> None:
+        if message.payload == b"fail":
+            raise RuntimeError("a defect")
+        self._heard.append(message)
+
+    def say(self) -> list[Said]:
+        said, self._heard = [Said(f"{BASE}/echo", message.payload) for message in self._heard], []
+        return said
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_dialogue_hears_and_speaks_in_both_versions_and_its_failure_stops_nothing(
+    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any], version: str
+) -> None:
+    start = mosquitto if version == "5" else amqtt
+    with start(tmp_path) as broker, Subscriber(broker.port, version=MQTTProtocolVersion.MQTTv311) as subscriber:
+        publisher = Publisher(MqttSettings(port=broker.port), BASE, outbox, status)
+        publishers.append(publisher)
+        publisher.add(Echo())
+        publisher.start()
+        eventually(lambda: "online" in subscriber.states(), "status online")
+        for word in ("fail", "hello"):
+            send_once(f"{BASE}/command", word, qos=1, hostname="127.0.0.1", port=broker.port)
+        eventually(lambda: f"{BASE}/echo" in [message.topic for message in subscriber.messages], "the echo")
+        put(outbox, "event")
+        publisher.notify()
+        eventually(lambda: subscriber.event_ids() == ["event"], "the event")
+    assert [entry["mqtt"] for entry in logs if entry["event"] == "broker_connected"] == [version]
+    assert [entry["event"] for entry in logs].count("dialogue_failed") == 1
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
 from edge.notify import Notifier
@@ -133,3 +134,33 @@ def test_daemon_is_ready_alive_and_stopping_and_its_pings_stop_while_inference_h
         daemon.kill()
         daemon.wait()
         manager.close()
+
+
+def test_daemon_that_meets_a_defect_in_one_of_its_listeners_ends_so_that_it_is_started_anew(
+    tiny_bundle_path: Path, tmp_path: Path
+) -> None:
+    broken = "from edge.sources.file import FileSource\nFileSource.blocks = lambda self: 1 / 0\n"
+    (tmp_path / "edge.toml").write_text(
+        f'[[sources]]\nname = "a"\nkind = "file"\npath = "{silence(tmp_path)}"\n'
+        '[[sources]]\nname = "b"\nkind = "stdin"\n'
+    )
+    program = broken + "import sys\nfrom edge.__main__ import main\nsys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "run", "--config", str(tmp_path / "edge.toml")]
+    command += ["--bundle.path", str(tiny_bundle_path), "--bundle.allow_unsigned", "--mqtt.port", str(free_port())]
+    command += ["--outbox.path", str(tmp_path / "o.db")]
+    log = tmp_path / "log"
+    with log.open("wb") as errors:
+        daemon = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=errors)
+    try:
+        assert daemon.wait(PATIENCE_S) == 1  # although the other source, an open pipe, goes on
+        assert "ZeroDivisionError" in log.read_text()
+    finally:
+        daemon.kill()
+        daemon.wait()
+        assert daemon.stdin is not None
+        daemon.stdin.close()
+
+
+def silence(folder: Path) -> Path:
+    soundfile.write(folder / "silence.wav", np.zeros(16_000), 16_000)
+    return folder / "silence.wav"

@@ -66,6 +66,20 @@ def test_damaged_pages_cost_no_more_than_the_events_on_them(tmp_path: Path, logs
     outbox.close()
 
 
+def test_event_of_damaged_letters_is_left_behind_and_holds_nothing_up(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    filled(path, 5)
+    database = sqlite3.connect(path)
+    with database:
+        database.execute("UPDATE message SET topic = CAST(x'ff61' AS TEXT) WHERE event_id = 'event-2'")
+    database.close()
+    outbox = open_outbox(path)
+    assert ids(outbox) == ["event-0", "event-1", "event-3", "event-4"]
+    outbox.delete(["event-0", "event-1", "event-3", "event-4"])
+    assert outbox.depth == 0
+    outbox.close()
+
+
 @pytest.mark.parametrize("table", ["sqlite_sequence", "sqlite_autoindex_message_1", "message_telemetry"])
 def test_damage_beside_the_events_costs_none(tmp_path: Path, table: str) -> None:
     path = tmp_path / "outbox.db"

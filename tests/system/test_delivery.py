@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from edge.outbox import Outbox
 from tests.brokers import Subscriber, eventually, free_port, mosquitto
 from tests.programs import BASE, ROOT, Daemon
 
@@ -131,3 +132,23 @@ def test_daemon_killed_without_a_broker_has_kept_every_event_it_told_of(
         with Daemon(tiny_bundle_path, tmp_path, broker.port, *silence(tmp_path)) as daemon:
             assert daemon.finish() == 0, daemon.errors()
         eventually(lambda: set(subscriber.event_ids()) == kept, "every event of the killed daemon")
+
+
+def test_daemon_whose_outbox_is_damaged_at_the_start_says_so_and_goes_on(
+    tiny_bundle_path: Path, tmp_path: Path, sounds: Sounds
+) -> None:
+    outbox = Outbox(tmp_path / "outbox.db", max_mb=10, max_age_days=1)
+    outbox.put("old", f"{BASE}/event", b"{}")
+    outbox.close()
+    (tmp_path / "outbox.db").write_bytes(b"no database any more" * 500)
+    with (
+        mosquitto(tmp_path / "broker") as broker,
+        Subscriber(broker.port) as subscriber,
+        Daemon(tiny_bundle_path, tmp_path, broker.port) as daemon,
+    ):
+        daemon.hear(sounds(16_000, 6.0, coughs=[1.0]))
+        eventually(lambda: len(subscriber.event_ids()) >= 1, "an event")
+        assert subscriber.payloads("/status")[0]["state"] == "degraded"
+        assert "outbox: was damaged" in subscriber.payloads("/status")[0]["reason"]
+        assert daemon.stop() == 0, daemon.errors()
+        assert len(daemon.logged("outbox_salvaged")) == 1

@@ -1,0 +1,257 @@
+"""Whether anything is lost when broker and device are killed again and again at random.
+
+Runs a mosquitto, a subscriber, and a process that puts numbered events into an outbox and has the device's publisher
+deliver them. At random events one of the two, broker or device, gets SIGKILL and is started anew. Lost is what the
+device had told to be stored and the subscriber never got: it must be 0. Repeated is what the subscriber got more than
+once: a kill repeats one event at most.
+
+The outbox lies in memory (/dev/shm) unless --folder says otherwise: a kill is no loss of power, and what the kernel
+holds survives it. The broker is configured to hand a message on before it acknowledges it, and the subscriber's session
+outlives the broker, so that what the broker loses is not counted against the device. It does not detect anything.
+
+    python -m bench.kills
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from tqdm import tqdm
+
+from edge import logs
+from edge.errors import UserError, exit_status
+from edge.mqtt import Publisher
+from edge.outbox import Outbox
+from edge.sections import LogSettings, MqttSettings
+
+BASE = "acula/bench/kills"
+_MARK = "bench/mark"
+BACKLOG = 2000
+"""The device pauses while so many events wait."""
+PATIENCE_S = 600.0
+_LAST_S = 30.0
+"""How long the last events may take from the broker to the subscriber."""
+
+
+def main() -> int:
+    """Kill, count and print; 1 where an event was lost."""
+    if sys.argv[1:2] == ["device"]:
+        folder, port, run, events = sys.argv[2:]
+        return device(Path(folder), int(port), run, int(events))
+    parser = argparse.ArgumentParser(prog="python -m bench.kills", description="Is anything lost by kills?")
+    parser.add_argument("--events", type=int, default=100_000, help="events to store and deliver (default: 100000)")
+    parser.add_argument("--kills", type=int, default=200, help="kills of broker or device (default: 200)")
+    parser.add_argument("--seed", type=int, default=1, help="of the places of the kills (default: 1)")
+    parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="for the outbox (default: /dev/shm)")  # noqa: S108
+    options = parser.parse_args()
+    return exit_status(lambda: measure(options))
+
+
+def measure(options: argparse.Namespace) -> int:
+    """One measurement.
+
+    Raises:
+        UserError: there is no mosquitto, or the device does not go on.
+    """
+    chance = random.Random(options.seed)  # noqa: S311 - places of kills
+    places = sorted(chance.sample(range(1, options.events), options.kills))
+    victims = [chance.choice(["broker", "device"]) for _ in places]
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="acula-kills-", dir=options.folder) as name:
+        broker = Broker(Path(name))
+        broker.start()
+        subscriber = Subscriber(broker)
+        writer = Device(Path(name), broker.port, options.events)
+        try:
+            with tqdm(total=options.events, unit="event", file=sys.stderr) as progress:
+                for place, victim in zip(places, victims, strict=True):
+                    writer.wait_for(place)
+                    progress.update(len(writer.told) - progress.n)
+                    if victim == "broker":
+                        subscriber.catch_up()
+                    killed = broker if victim == "broker" else writer
+                    killed.kill()
+                    killed.start()
+                writer.finish()
+                progress.update(len(writer.told) - progress.n)
+            _wait(lambda: writer.told <= set(subscriber.received), _LAST_S)
+        finally:
+            writer.kill()
+            broker.kill()
+    lost = writer.told - set(subscriber.received)
+    repeated = sum(count - 1 for count in subscriber.received.values())
+    brokers, devices = victims.count("broker"), victims.count("device")
+    print(
+        f"{len(writer.told)} events in {time.monotonic() - begun:.0f} s, {brokers} kills of the broker, {devices} of "
+        f"the device: lost {len(lost)}, repeated {repeated}"
+    )
+    return 1 if lost else 0
+
+
+def device(folder: Path, port: int, run: str, events: int) -> int:
+    """The process that is killed: store events, say each on standard output once it is stored, deliver all."""
+    logs.configure(LogSettings(level="error"))
+    outbox = Outbox(folder / "outbox.db", max_mb=1000, max_age_days=30)
+    publisher = Publisher(MqttSettings(port=port), BASE, outbox, lambda: {"state": "online", "reason": ""})
+    publisher.start()
+    for number in range(events):
+        while outbox.depth > BACKLOG:
+            time.sleep(0.01)
+        event_id = f"{run}-{number}"
+        outbox.put(event_id, f"{BASE}/event", json.dumps({"event_id": event_id, "historical": False}).encode())
+        os.write(1, f"{event_id}\n".encode())
+        publisher.notify()
+    publisher.stop(PATIENCE_S)
+    outbox.close()
+    return 0
+
+
+class Device:
+    """That process, as often as it takes, and what it told to be stored."""
+
+    def __init__(self, folder: Path, port: int, events: int) -> None:
+        self.told: set[str] = set()
+        self._folder, self._port, self._events = folder, port, events
+        self._runs = 0
+        self.start()
+
+    def start(self) -> None:
+        """Start it on what is left to be stored."""
+        command = [sys.executable, "-m", "bench.kills", "device", str(self._folder), str(self._port), str(self._runs)]
+        self._runs += 1
+        self._process = subprocess.Popen([*command, str(self._events - len(self.told))], stdout=subprocess.PIPE)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_for(self, events: int) -> None:
+        """Wait until so many have been stored."""
+        _wait(lambda: len(self.told) >= events or self._process.poll() is not None)
+        if len(self.told) < events:
+            raise UserError(f"the device stopped after {len(self.told)} events; see above")
+
+    def kill(self) -> None:
+        """SIGKILL; what it still said is read."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+
+    def finish(self) -> None:
+        """Wait until it has delivered all and ends by itself."""
+        if self._process.wait(PATIENCE_S):
+            raise UserError(f"the device ended with status {self._process.returncode}; see above")
+        self._reader.join()
+
+    def _read(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        for line in stream:
+            if line.endswith(b"\n"):
+                self.told.add(line.decode().strip())
+
+
+class Broker:
+    """A mosquitto on the loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+        if program is None:
+            raise UserError("this needs mosquitto: on Debian apt install mosquitto")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.sessions = folder / "mosquitto.db"
+        configuration = folder / "mosquitto.conf"
+        configuration.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {folder}/\n"
+            "max_inflight_messages 0\nmax_queued_messages 0\nqueue_qos0_messages true\n"
+            + ("" if os.geteuid() else "user root\n")
+        )
+        self._command = [program, "-c", str(configuration)]
+
+    def start(self) -> None:
+        """Start it and wait until it accepts connections."""
+        self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
+        _wait(self._accepts)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+
+    def keep_sessions(self) -> None:
+        """Have it write down who has subscribed."""
+        self._process.send_signal(signal.SIGUSR1)
+        _wait(self.sessions.exists)
+
+    def _accepts(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+
+class Subscriber:
+    """Counts each event that arrives."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.received: Counter[str] = Counter()
+        self._marks = 0
+        self._marked = 0
+        subscribed = threading.Event()
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2, "subscriber", clean_session=False, protocol=MQTTProtocolVersion.MQTTv311
+        )
+        client.reconnect_delay_set(1, 1)
+        # With QoS 0 the broker has handed a message to the kernel before it acknowledges it to the device.
+        client.on_connect = self._subscribe
+        client.on_subscribe = lambda *_: subscribed.set()
+        client.on_message = self._count
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        self._client = client
+        if not subscribed.wait(PATIENCE_S):
+            raise UserError("the broker does not answer a subscriber")
+        broker.keep_sessions()
+
+    def catch_up(self) -> None:
+        """Wait until it is connected and has what the broker held for it meanwhile, which dies with the broker."""
+        self._marks += 1
+        self._client.publish(_MARK, str(self._marks), qos=1)
+        _wait(lambda: self._marked >= self._marks)
+
+    def _subscribe(self, client: paho.Client, *_: Any) -> None:
+        client.subscribe([(f"{BASE}/event", 0), (_MARK, 0)])
+
+    def _count(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
+        if message.topic == _MARK:
+            self._marked = int(message.payload)
+            return
+        self.received[json.loads(message.payload)["event_id"]] += 1
+
+
+def _wait(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
