@@ -149,6 +149,17 @@ def test_part_that_cannot_be_opened_is_one_line(
         assert told in daemon.errors()
 
 
+def test_end_without_a_broker_says_how_many_messages_are_left(
+    tiny_bundle_path: Path, tmp_path: Path, sounds: Sounds
+) -> None:
+    with Daemon(tiny_bundle_path, tmp_path, free_port()) as daemon:
+        daemon.hear(sounds(16_000, 6.0, coughs=[1.0]))
+        daemon.wait_for("event")
+        assert daemon.stop() == 0, daemon.errors()
+        # The event, and the report of a minute or two.
+        assert daemon.logged("stopped")[0]["waiting"] >= 2
+
+
 def test_second_daemon_on_the_same_outbox_is_refused(tiny_bundle_path: Path, tmp_path: Path) -> None:
     with Daemon(tiny_bundle_path, tmp_path, free_port()) as first:
         first.wait_for("ready")
