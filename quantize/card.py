@@ -180,7 +180,9 @@ def _curve(choice: Choice) -> str:
 
 def precision(results: Results) -> str:
     """How the encoder was quantised, and what rounding costs."""
-    int8, error, chosen = results.candidates["int8"], results.output_error, results.selection.chosen
+    int8, chosen = results.candidates["int8"], results.selection.chosen
+    error = int8.error
+    assert error is not None  # noqa: S101 - INT8 was compared before it was measured
     drops = ", ".join(f"{label.label} {label.drop.value:+.4f}" for label in int8.accuracy)
     ways = [
         (

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from edge.backends import open_backend
 from edge.bundle import Bundle, check_golden, find_bundle, load_bundle
+from tests.brokers import Broker, Subscriber, eventually
+from tests.programs import Daemon
 
 ROOT = Path(__file__).parents[2]
 RATE_HZ = 4000
@@ -90,3 +92,15 @@ def test_murmur_of_two_seconds_is_no_event(tmp_path: Path) -> None:
     sound[20 * RATE_HZ : 22 * RATE_HZ] = loud[20 * RATE_HZ : 22 * RATE_HZ]
     soundfile.write(tmp_path / "heart.wav", sound, RATE_HZ)
     assert replay(tmp_path / "heart.wav") == []
+
+
+@pytest.mark.broker
+def test_daemon_with_the_bundle_by_its_name_reports_a_murmur_that_lasts(tmp_path: Path, broker: Broker) -> None:
+    with Subscriber(broker.port) as subscriber, Daemon(Path("auscultation"), tmp_path, broker.port) as daemon:
+        eventually(lambda: subscriber.states()[-1:] == ["online"], "status online")
+        daemon.hear(soxr.resample(heart(40.0, murmur=0.2), RATE_HZ, 16_000).astype(np.float32))
+        assert daemon.finish() == 0, daemon.errors()
+        eventually(lambda: bool(subscriber.payloads("/event")), "the event")
+        event = subscriber.payloads("/event")[0]
+    assert event["label"] == "murmur"
+    assert event["bundle"].startswith("auscultation-")

@@ -197,7 +197,7 @@ def test_json_is_all_that_is_printed_and_tells_every_way_that_was_tried(
     printed = unusual[2]
     tried = {way["calibrator"] for way in printed["selection"]["tried"]}
     assert tried == {"minmax", "entropy", "percentile99.99", "percentile99.9"}
-    assert printed["int8_against_float32"]["cka"] > 0.99
+    assert printed["candidates"]["int8"]["error"]["cka"] > 0.99
     assert printed["left_out"] == []
 
 
