@@ -2,9 +2,8 @@
 
 Builds beside the output folder and puts the bundle in place only after it passed every gate: float32 parity with torch,
 AUROC against float32, hashes, signature, golden vectors. The same checkpoint in the same precision gives the same bytes
-again, which is why no clock time and no speed is written into a bundle; `--report` keeps those.
-
-The steps are here and nothing else; what each does has a module of its own.
+again, which is why no clock time and no speed is written into a bundle; `--report` keeps those. The steps are here and
+nothing else; what each does has a module of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from edge.settings import run_program
 from quantize.bundling import beside, draft_manifest, prove, replace, write_float16, write_float32, write_int8
 from quantize.card import card
 from quantize.config import ExportSettings
+from quantize.drift import DRIFT, write_drift
 from quantize.errors import ExportError, GateError
 from quantize.failures import find_failures
 from quantize.gate import PRECISIONS, TITLES, Candidate, Form, Precision, Verdict, decide
@@ -160,7 +160,7 @@ class Exporter:
             left_out=self.inputs.left_out,
             recordings={split: len(rows) for split, rows in self._splits.items()},
         )
-        self._finish(results)
+        self._finish(results, calibration)
         return results
 
     def _read(self) -> dict[Split, list[LabelledClip]]:
@@ -238,12 +238,13 @@ class Exporter:
         verdict = decide(self._settings.precision, candidates, target=target, allow_drop=allow_drop)
         return candidates, tracks, verdict
 
-    def _finish(self, results: Results) -> None:
+    def _finish(self, results: Results, training: CalibrationSet) -> None:
         """Complete the folder of what ships, sign it and prove it."""
         with self._steps.step("bundle") as found:
             manifest = results.manifest
             folder = self._bundles[manifest.precision].path.rename(self._scratch / "bundle")
             write_golden(folder / "golden.npz", self._golden, self._backends[manifest.precision])
+            write_drift(folder / DRIFT, training.windows, self._backends[manifest.precision])
             (folder / "card.md").write_text(self._card(results), encoding="utf-8")
             if self._settings.target == "jetson":
                 files = write_jetson_files(folder, self._bundles["int8"].encoder_path, results.verdict.precision)

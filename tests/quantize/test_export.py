@@ -20,6 +20,7 @@ from edge.analysis import Analyzer
 from edge.backends import open_backend
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import check_golden, load_bundle
+from edge.drift import load_reference
 from edge.errors import UserError
 from quantize import gate
 from quantize.config import ExportSettings
@@ -51,7 +52,8 @@ def test_bundle_loads_and_gives_its_golden_outputs(exported: Path) -> None:
     bundle = load_bundle(exported, allow_unsigned=True)
     check_golden(bundle, open_backend(bundle))
     assert len(bundle.golden()["waveform"]) >= 8
-    assert sorted(bundle.manifest.files) == ["card.md", "encoder.onnx", "frontend.onnx", "golden.npz"]
+    assert sorted(bundle.manifest.files) == ["card.md", "drift.npz", "encoder.onnx", "frontend.onnx", "golden.npz"]
+    assert load_reference(bundle) is not None
 
 
 def test_manifest_holds_labels_corpora_and_metrics(exported: Path) -> None:
