@@ -138,7 +138,7 @@ def failures(results: Results) -> str:
 def _triggers(results: Results) -> str:
     head = (
         "## Sounds that are no labels\n\nHow many test clips of each kind of sound set off at least one event of a "
-        "label."
+        "label. What a corpus does not call so may still hold one: speech in laughter, breath in a sneeze."
     )
     labels = [choice.label for choice in results.choices]
     found, silent = results.failures.triggers, results.failures.silent

@@ -38,7 +38,7 @@ from quantize.latency import graphs_ms
 from quantize.operating_points import Choice
 from quantize.parity import LabelAccuracy, OutputError, Track, accuracy, output_error, score_tracks
 from quantize.recordings import LabelledClip, load_labelled
-from quantize.results import Calibration, Results, report, summary, ways_table
+from quantize.results import Calibration, Results, report, summary, ways_table, write_report
 from quantize.results import metrics as metrics_of
 from quantize.selection import Selection, select
 from quantize.sign import sign_bundle
@@ -68,8 +68,7 @@ def export(settings: ExportSettings) -> int:
         try:
             results = exporter.run(Path(scratch))
             told = json.dumps(report(results), indent=2, sort_keys=True)
-            if settings.report is not None:
-                settings.report.write_text(told + "\n", encoding="utf-8")
+            write_report(settings.report, told)
             replace(Path(scratch) / "bundle", settings.output, Path(scratch) / "old")
         except GateError as error:
             print(f"gate failed: {error}; {settings.output} was not touched", file=sys.stderr)

@@ -17,6 +17,7 @@ from edge.bundle import Manifest, Metric
 from edge.scoring import Report
 from quantize.calibration import Target
 from quantize.checkpoint import Checkpoint
+from quantize.errors import ExportError
 from quantize.failures import Failures
 from quantize.gate import TITLES, Candidate, Form, Verdict
 from quantize.operating_points import Choice
@@ -104,6 +105,20 @@ def report(results: Results) -> dict[str, Any]:
         },
         "versions": {name: version(name) for name in ("onnx", "onnxruntime", "torch", "numpy")},
     }
+
+
+def write_report(path: Path | None, told: str) -> None:
+    """Write the JSON file, if one is wanted.
+
+    Raises:
+        ExportError: it cannot be written.
+    """
+    if path is None:
+        return
+    try:
+        path.write_text(told + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ExportError(f"{path}: the report cannot be written ({error.strerror}); no bundle was written") from error
 
 
 def summary(results: Results, output: Path, *, signed: bool) -> str:

@@ -26,6 +26,7 @@ from quantize import gate
 from quantize.config import ExportSettings
 from quantize.export import export
 from quantize.golden import golden_windows
+from quantize.results import write_report
 from quantize.sign import write_keys
 
 
@@ -278,6 +279,18 @@ def test_disk_that_is_full_ends_with_one_line_and_leaves_nothing(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_report_without_a_place_ends_with_one_line_before_the_work(
+    checkpoint_path: Path, recordings: Path, tmp_path: Path
+) -> None:
+    settings = _settings(checkpoint_path, recordings, tmp_path / "b", report=tmp_path / "no" / "report.json")
+    _refused(settings, r"report\.json: there is no folder .*no; make it first")
+
+
+def test_report_that_does_not_fit_is_named() -> None:
+    with pytest.raises(UserError, match="/dev/full: the report cannot be written"):
+        write_report(Path("/dev/full"), "{}")
 
 
 def test_too_few_recordings_to_calibrate_end_with_one_line(
