@@ -22,7 +22,7 @@ import structlog
 from edge import clock
 from edge.bundle import MANIFEST, Bundle, find_bundle, load_bundle
 from edge.config import Settings
-from edge.errors import UpdateError
+from edge.errors import UpdateError, UserError
 from edge.files import give_to_owner_of, make_private, open_private, sync_folder
 from edge.update import archive, fetch
 from edge.update.recent import RecentSound
@@ -71,7 +71,7 @@ class Installer:
             with self.records.installing():
                 self.clean()
                 return self._install(origin, sha256.lower())
-        except ValueError as error:  # BundleError, ConfigError and UpdateError are such
+        except UserError as error:
             raise self._refusal(origin, str(error)) from error
         except OSError as error:
             told = f"{self.records.folder}: cannot be written: {error.strerror}; free the disk or set update.folder"
@@ -99,7 +99,7 @@ class Installer:
                     return Installed(name, switched=False)
                 sound = self._recent.take() if self._recent else None
                 trial = run_trial(bundle.path, self._settings, self._stopping, sound)
-            except ValueError as error:
+            except UserError as error:
                 # Where it was unpacked is gone by the time that somebody reads this.
                 raise UpdateError(str(error).replace(f"bundle {scratch / 'bundle'}", "its bundle")) from error
             self._keep(bundle.path, digest)
