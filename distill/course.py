@@ -7,6 +7,7 @@ GPU if there is one.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from align.files import write_whole
 from align.hardware import has_bfloat16
 from align.probe import need_people
 from align.runs import claim, join_logs, moving_average
-from align.tasks import examples
+from align.tasks import Examples, Task, examples
 from distill.checkpoint import NAME, save_student
 from distill.figures import plot_learning_curves
 from distill.finishing import Pupils, finish, of_recordings, open_texts
@@ -89,6 +90,8 @@ def open_splits(settings: TeachSettings) -> dict[str, Clips]:
         CorpusError: the table is wrong, a split is empty, or of too few people is the answer to a task known.
     """
     clips = open_clips(settings.recordings, settings.front_end.sample_rate_hz, settings.corpora)
+    for reason in clips.skipped:
+        print(f"skipped: {reason}", file=sys.stderr)
     refuse_leaks(str(settings.recordings), clips.rows)
     rows = clips.rows
     if not any(row.split == "validation" for row in rows):
@@ -112,8 +115,15 @@ def open_splits(settings: TeachSettings) -> dict[str, Clips]:
         for part in splits.values():
             asked = examples(question, part.rows, np.zeros((len(part), 1), dtype=np.float32))
             if part is splits["train"]:
-                need_people(asked)
+                _need_people(question, asked)
     return splits
+
+
+def _need_people(question: Task, asked: Examples) -> None:
+    try:
+        need_people(asked)
+    except CorpusError as error:
+        raise CorpusError(f"task {question.name}: {error}") from error
 
 
 def shape_of(settings: TeachSettings) -> StudentShape:

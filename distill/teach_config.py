@@ -170,6 +170,8 @@ def _of_labels(settings: TeachSettings) -> str:
         return f"two of the labels {', '.join(names)} have one name"
     tasks = [task.name for task in settings.tasks]
     for label in settings.text_labels:
+        if label.positive.strip() == label.negative.strip():
+            return f"text label {label.name}: its two texts are one; write what tells one from the other"
         if label.like and label.like not in tasks:
             return f"text label {label.name}: like = {label.like} is none of the tasks ({', '.join(tasks) or 'none'})"
     if not names:

@@ -66,7 +66,7 @@ class Analyzer:
         self.sample_rate_hz = manifest.front_end.sample_rate_hz
         self.windows_done = 0
         self.on_scores: Callable[[TrackChunk], None] | None = None
-        """Observer of the fused scores, called with each finished chunk before its events are found."""
+        """Observer of the fused and masked scores, called with each finished chunk before its events are found."""
         self.on_window: Callable[[Analysed], None] | None = None
         """Observer of the windows, called with each before its scores are fused."""
         self._backend = backend
@@ -83,6 +83,8 @@ class Analyzer:
             step_samples=manifest.step_samples,
             labels=len(labels),
         )
+        names = [label.name for label in labels]
+        self._masks = [(names.index(label.name), [names.index(name) for name in label.masked_by]) for label in labels]
         self._detector = EventDetector(labels, frame_samples, self.sample_rate_hz)
 
     @property
@@ -152,6 +154,11 @@ class Analyzer:
         return events
 
     def _detect(self, chunk: TrackChunk) -> list[Event]:
+        scores = chunk.scores.copy()
+        for column, others in self._masks:
+            for other in others:
+                scores[:, column] *= 1.0 - chunk.scores[:, other]
+        chunk = TrackChunk(chunk.start_frame, scores)
         if self.on_scores is not None:
             self.on_scores(chunk)
         return self._detector.push(chunk)

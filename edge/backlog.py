@@ -1,28 +1,44 @@
-"""Sound between the thread that reads a source and the one that analyses it: a queue bounded in seconds.
+"""Sound between the thread that reads a source and the one that analyses it: a bounded queue.
 
 Does: lets a source that can wait (a file, a pipe) wait for the analysis, and drops the oldest sound of one that cannot
-(a microphone, a network stream). What is dropped leaves a jump in the blocks' positions, so the analysis sees a gap as
-it sees any other; it is counted here. Does not: look into the sound.
+(a microphone, a network stream), once it has waited too long: a stream whose server hands over ten seconds at once is
+not behind. What is dropped leaves a jump in the blocks' positions, so the analysis sees a gap as it sees any other; it
+is counted here. Does not: look into the sound, or read a clock.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import dataclass
 
 from edge.sources.base import Block
 
+LONGEST_WAIT_S = 10.0
+"""What sound of a live source may wait before the oldest is dropped, until the rest has waited half as long: one gap
+rather than many."""
+LIVE_CAPACITY_S = 80.0
+"""Most sound of a live source: what a stream may hand over at once (`edge.sources.url`), and what may wait besides."""
 CAPACITY_S = 10.0
+"""Most sound of a source that waits."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A block, its length in seconds, and when it arrived, in seconds of the monotonic clock."""
+
+    block: Block
+    length_s: float
+    at_s: float
 
 
 class Backlog:
-    """At most `capacity_s` seconds of blocks; one thread puts, one takes, any may ask."""
+    """One thread puts, one takes, any may ask."""
 
-    def __init__(self, *, may_drop: bool, capacity_s: float = CAPACITY_S) -> None:
-        """may_drop: when full, drop the oldest, down to half so that one gap comes and not many; else `put` waits."""
+    def __init__(self, *, may_drop: bool) -> None:
+        """may_drop: drop the oldest rather than let `put` wait."""
         self._may_drop = may_drop
-        self._capacity_s = capacity_s
-        self._waiting: deque[tuple[Block, float]] = deque()
+        self._waiting: deque[Arrival] = deque()
         self._waiting_s = 0.0
         self._dropped_s = 0.0
         self._ended = False
@@ -30,9 +46,15 @@ class Backlog:
 
     @property
     def waiting_s(self) -> float:
-        """Seconds of sound that wait for the analysis: its lag."""
+        """Seconds of sound that wait for the analysis."""
         with self._changed:
             return self._waiting_s
+
+    @property
+    def oldest_at_s(self) -> float | None:
+        """When the oldest block that waits arrived; None while none does."""
+        with self._changed:
+            return self._waiting[0].at_s if self._waiting else None
 
     @property
     def dropped_s(self) -> float:
@@ -40,17 +62,18 @@ class Backlog:
         with self._changed:
             return self._dropped_s
 
-    def put(self, block: Block, sample_rate_hz: int) -> None:
-        """Add a block; a single one is always taken, whatever its length."""
-        length_s = len(block.samples) / sample_rate_hz
+    def put(self, block: Block, sample_rate_hz: int, at_s: float) -> None:
+        """Add a block that arrived at `at_s`; a single one is always taken, whatever its length."""
+        arrival = Arrival(block, len(block.samples) / sample_rate_hz, at_s)
         with self._changed:
-            if self._waiting_s + length_s > self._capacity_s and self._waiting:
-                if self._may_drop:
-                    self._drop(length_s)
-                else:
-                    self._changed.wait_for(lambda: self._waiting_s + length_s <= self._capacity_s or not self._waiting)
-            self._waiting.append((block, length_s))
-            self._waiting_s += length_s
+            if self._may_drop:
+                self._make_room(arrival)
+            else:
+                self._changed.wait_for(
+                    lambda: not self._waiting or self._waiting_s + arrival.length_s <= CAPACITY_S,
+                )
+            self._waiting.append(arrival)
+            self._waiting_s += arrival.length_s
             self._changed.notify_all()
 
     def end(self) -> None:
@@ -64,19 +87,26 @@ class Backlog:
         with self._changed:
             return self._changed.wait_for(lambda: bool(self._waiting) or self._ended, timeout_s)
 
-    def take(self) -> Block | None:
+    def take(self) -> Arrival | None:
         """The oldest block, as soon as there is one; None once all are taken and no more will come."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._waiting) or self._ended)
             if not self._waiting:
                 return None
-            block, length_s = self._waiting.popleft()
-            self._waiting_s = self._waiting_s - length_s if self._waiting else 0.0
+            arrival = self._waiting.popleft()
+            self._waiting_s = self._waiting_s - arrival.length_s if self._waiting else 0.0
             self._changed.notify_all()
-            return block
+            return arrival
 
-    def _drop(self, length_s: float) -> None:
-        while self._waiting and self._waiting_s + length_s > self._capacity_s / 2:
-            _, dropped_s = self._waiting.popleft()
-            self._waiting_s -= dropped_s
-            self._dropped_s += dropped_s
+    def _make_room(self, arrival: Arrival) -> None:
+        if self._waiting and arrival.at_s - self._waiting[0].at_s > LONGEST_WAIT_S:
+            while self._waiting and arrival.at_s - self._waiting[0].at_s > LONGEST_WAIT_S / 2:
+                self._drop()
+        if self._waiting_s + arrival.length_s > LIVE_CAPACITY_S:
+            while self._waiting and self._waiting_s + arrival.length_s > LIVE_CAPACITY_S / 2:
+                self._drop()
+
+    def _drop(self) -> None:
+        length_s = self._waiting.popleft().length_s
+        self._waiting_s -= length_s
+        self._dropped_s += length_s

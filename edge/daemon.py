@@ -14,8 +14,9 @@ import structlog
 from edge import logs
 from edge.config import Settings
 from edge.device import Device
-from edge.errors import UserError
+from edge.errors import AudioError, OutboxError, UserError
 from edge.listeners import Named
+from edge.update.running import RunningBundle
 
 log = structlog.get_logger()
 
@@ -36,7 +37,7 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
         UserError: a part that cannot be opened, or a source that turned unusable; what had been heard is kept.
     """
     logs.configure(settings.log)
-    device = Device(settings, sources)
+    device = _open(settings, sources)
     device.ending.on_signal()
     device.start()
     log.info(
@@ -71,6 +72,15 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
             device.running.end()
     device.ending.restart_if_due()
     return 0
+
+
+def _open(settings: Settings, sources: Sequence[Named] | None) -> Device:
+    running = RunningBundle(settings)
+    try:
+        return Device(settings, running, sources)
+    except (AudioError, OutboxError):
+        running.end()  # in order: a new bundle is not to blame for the source or the disk
+        raise
 
 
 def _listen(device: Device) -> None:

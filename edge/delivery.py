@@ -124,7 +124,7 @@ class Delivery:
         if self._status_message is not None or not self._may_send:
             return
         status = self._status()
-        summary = (status["state"], status["reason"], status.get("update"))
+        summary = (status["state"], status["reason"], status.get("update"), status.get("thresholds"))
         if summary != self._summary or now >= self._status_due:
             self._summary = summary
             self._status_due = now + _STATUS_S

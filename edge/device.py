@@ -53,18 +53,19 @@ _CLIPS_STOP_S = 5.0
 class Device:
     """Owns every part from here to `end`."""
 
-    def __init__(self, settings: Settings, sources: Sequence[Named] | None = None) -> None:
+    def __init__(self, settings: Settings, running: RunningBundle, sources: Sequence[Named] | None = None) -> None:
         """Open everything; nothing is heard or sent before `start`.
 
         Args:
             settings: everything.
+            running: knows which bundle is to run.
             sources: what is heard in place of what the settings name.
 
         Raises:
             UserError: a part that cannot be opened.
         """
-        self.running = RunningBundle(settings)
-        model = self.running.open()
+        self.running = running
+        model = running.open()
         self.thresholds = Thresholds(settings.thresholds, model.bundle.manifest, _kept_thresholds(settings))
         self.settings = settings.model_copy(update={"thresholds": self.thresholds.current})
         sources = open_sources(self.settings) if sources is None else sources
@@ -173,7 +174,7 @@ class Device:
         self.hooks.on_scores.append(lambda _listener, chunk: self.running.progress(chunk.scores))
         self.running.on_left = self.ending.restart
         self.status.add_detail("update", self.running.status)
-        return Updater(self.settings, self.ending.restart) if self.settings.update.enabled else None
+        return Updater(self.settings, self.hooks, self.ending.restart) if self.settings.update.enabled else None
 
     def _join_homeassistant(self) -> None:
         settings = self.settings

@@ -16,7 +16,7 @@ import structlog
 
 from edge import clock
 from edge.analysis import Analysed
-from edge.backlog import Backlog
+from edge.backlog import Arrival, Backlog
 from edge.cardclock import CardClock
 from edge.clock import Anchor, Reading
 from edge.config import Settings
@@ -25,13 +25,13 @@ from edge.events import Event
 from edge.hooks import Hooks
 from edge.pacing import Pacing
 from edge.pipeline import Model, SourceAnalyzer
-from edge.sources.base import Block, Source
+from edge.sources.base import Source
 from edge.track import TrackChunk
 
 log = structlog.get_logger()
 
 _LAG_S = 5.0
-"""What the analysis may be behind before the status tells it: half of what the backlog holds."""
+"""What the analysis may be behind before the status tells it: half of what sound may wait."""
 _BREAK_S = 2.0
 """A source that is in trouble and gave nothing for so long will not complete the last window soon."""
 _STUCK_S = 30.0
@@ -86,6 +86,7 @@ class Listener:
         self.settled_s = time.monotonic()
         """No event that is still to come was recorded before this time of the monotonic clock."""
         self._in_hand_since: float | None = None
+        self._in_hand_at_s: float | None = None
         self._heard_at = time.monotonic()
         self._dropped_s = 0.0
         self._dropped_at: float | None = None
@@ -132,9 +133,11 @@ class Listener:
 
     @property
     def lag_s(self) -> float:
-        """How far the analysis is behind the sound, in seconds."""
-        since = self._in_hand_since
-        return self.backlog.waiting_s + (time.monotonic() - since if since is not None else 0.0)
+        """How far the analysis is behind the sound: for how long the oldest that is not analysed has been here."""
+        oldest_at_s = self._in_hand_at_s
+        if oldest_at_s is None:
+            oldest_at_s = self.backlog.oldest_at_s
+        return 0.0 if oldest_at_s is None else time.monotonic() - oldest_at_s
 
     def stuck(self, silence_s: float) -> str:
         """Why it neither hears nor knows that it does not; empty while it is alive.
@@ -185,7 +188,7 @@ class Listener:
                 end = block.position + len(block.samples)
                 if self.pace != "fast":
                     self.card.note(end / self.source.sample_rate_hz, now_s, after_gap=after_gap)
-                self.backlog.put(block, self.source.sample_rate_hz)
+                self.backlog.put(block, self.source.sample_rate_hz, now_s)
         except Exception as error:
             self._fail(error)
         finally:
@@ -193,13 +196,13 @@ class Listener:
 
     def _analyse(self) -> None:
         try:
-            while (block := self._next()) is not None:
-                self._in_hand_since = time.monotonic()
-                self._adapt(self._in_hand_since)
-                self._hooks.block(self, block)
-                self._keep_all(self.analyzer.push(block))
+            while (arrival := self._next()) is not None:
+                self._in_hand_at_s, self._in_hand_since = arrival.at_s, time.monotonic()
+                self._adapt(self._in_hand_since - arrival.at_s, self._in_hand_since)
+                self._hooks.block(self, arrival.block)
+                self._keep_all(self.analyzer.push(arrival.block))
                 self.settled_s = self.recorded_s(self.analyzer.settled)
-                self._in_hand_since = None
+                self._in_hand_at_s = self._in_hand_since = None
             self._finish_stretch()
         except Exception as error:
             self._fail(error)
@@ -207,7 +210,7 @@ class Listener:
             while self.backlog.take() is not None:  # the reader may wait for room
                 pass
 
-    def _next(self) -> Block | None:
+    def _next(self) -> Arrival | None:
         """The next block. While a source that is in trouble gives none, what it gave before is heard to its end."""
         while not self.backlog.wait(_BREAK_S):
             if self.source.trouble:
@@ -218,13 +221,13 @@ class Listener:
         self._keep_all(self.analyzer.flush())
         self.settled_s = self.recorded_s(self.analyzer.settled)
 
-    def _adapt(self, now_s: float) -> None:
-        """Widen or narrow the hop by how much waits, and tell what was dropped."""
+    def _adapt(self, lag_s: float, now_s: float) -> None:
+        """Widen or narrow the hop by how long the sound has waited, and tell what was dropped."""
         before = self.pacing.times
-        times = self.pacing.update(self.backlog.waiting_s, now_s)
+        times = self.pacing.update(lag_s, now_s)
         if times != before:
             self.analyzer.widen(times)
-            log.warning("hop_changed", source=self.name, times=times, lag_s=round(self.lag_s, 1))
+            log.warning("hop_changed", source=self.name, times=times, lag_s=round(lag_s, 1))
         dropped_s = self.backlog.dropped_s
         if dropped_s > self._dropped_s:
             self._dropped_s, self._dropped_at = dropped_s, now_s

@@ -57,6 +57,8 @@ class Label(_Model):
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$")]
     operating_point: OperatingPoint
+    masked_by: tuple[str, ...] = ()
+    """Labels whose sounds cover this one: its score counts for as much as theirs leave, s * (1 - t) for each t."""
 
 
 class Corpus(_Model):
@@ -107,6 +109,9 @@ class Manifest(_Model):
         names = [label.name for label in self.labels]
         if len(set(names)) != len(names):
             raise ValueError(f"a label appears twice in {names}")
+        for label in self.labels:
+            if not set(label.masked_by) <= set(names) - {label.name}:
+                raise ValueError(f"{label.name} is masked by {label.masked_by}, which are not all other labels")
         rate, frame = self.front_end.sample_rate_hz, self.front_end.hop_samples
         for field in ("window_s", "hop_s", "step_s"):
             samples = getattr(self, field) * rate

@@ -43,8 +43,9 @@ class Notifier:
         """To be called often: content the watchdog when that is due, unless `stuck` says why there is no progress."""
         if stuck != self._withheld:
             self._withheld = stuck
-            if stuck and self.interval_s is not None:
-                log.error("watchdog_withheld", reason=stuck, action="systemd restarts the service unless this passes")
+            if stuck:
+                who = "systemd restarts" if self.interval_s is not None else "restart"
+                log.error("stuck", reason=stuck, action=f"{who} the service unless this passes")
         now = time.monotonic()
         if self.interval_s is not None and not stuck and now >= self._due:
             self._due = now + self.interval_s

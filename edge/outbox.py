@@ -68,6 +68,8 @@ class Outbox:
         self._base: int | None = None
         """What the file's numbers exceed ours by; None until the file was opened."""
         self._last_number = 0
+        self._left = 0
+        """Messages in the file when it was closed, for who asks afterwards."""
         self._is_damaged = False
         try:
             self._reopen()
@@ -156,11 +158,12 @@ class Outbox:
             self._settle()
             if self._held:
                 log.error("events_lost", events=len(self._held), outbox=str(self._path), reason=self._troubles.reason)
+            self._left = self._stored
             self._let_go()
 
     @property
     def _stored(self) -> int:
-        return self._file.depth if self._file else 0
+        return self._file.depth if self._file else self._left
 
     def _reopen(self) -> None:
         """Lock and open the file, mending it where it is damaged; a disk that refuses is noted as trouble.

@@ -6,9 +6,9 @@ Wider first, because sound that is heard more coarsely is still heard; dropping 
 from __future__ import annotations
 
 BEHIND_S = 2.0
-"""Seconds of waiting sound that make the hop twice as wide."""
+"""Lag, in seconds, that makes the hop twice as wide."""
 CAUGHT_UP_S = 1.0
-"""Seconds of waiting sound below which the analysis has caught up."""
+"""Lag, in seconds, below which the analysis has caught up."""
 CALM_S = 30.0
 """Seconds for which it must have caught up before the hop becomes half as wide, so that it does not swing."""
 
@@ -22,18 +22,18 @@ class Pacing:
         self._limit = limit
         self._calm_since_s: float | None = None
 
-    def update(self, waiting_s: float, now_s: float) -> int:
+    def update(self, lag_s: float, now_s: float) -> int:
         """Once per block, before it is analysed.
 
         Args:
-            waiting_s: seconds of sound that wait.
+            lag_s: how long the block has waited, in seconds.
             now_s: seconds of the monotonic clock.
 
         Returns: the multiple to use from now on.
         """
-        if waiting_s > CAUGHT_UP_S or self._calm_since_s is None:
+        if lag_s > CAUGHT_UP_S or self._calm_since_s is None:
             self._calm_since_s = now_s
-        if waiting_s > BEHIND_S:
+        if lag_s > BEHIND_S:
             self.times = min(2 * self.times, self._limit)
         elif now_s - self._calm_since_s >= CALM_S and self.times > 1:
             self.times //= 2

@@ -64,10 +64,10 @@ class Kind:
 
 
 BANDS = Kind(flat=0.02, clear_share=0.5)
-"""Rows of `BandLevels`: a tenth of a decibel, and what half of the people of `bench.respiration` reach."""
+"""Rows of `BandLevels`: a tenth of a decibel, and what a quarter of the recordings it was fitted on reach."""
 SCORE = Kind(flat=0.1, clear_share=1.0)
-"""Rows of `ScoreLevels`. Twice the share, since a single column reaches more by chance than ten do: sounds at random
-times get a rate in 2 % of windows. No recordings with a known rate stand behind it."""
+"""Rows of `ScoreLevels`. Twice the share, since a single column reaches more by chance than ten do: synthesised sounds
+at random times got a rate in one window of 200. No recordings with a known rate stand behind it."""
 
 
 @dataclass(frozen=True)

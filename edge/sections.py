@@ -69,7 +69,8 @@ class BundleSettings(Section):
     """Which model runs."""
 
     path: str = ""
-    """Folder of the bundle, or the name of one that ships; empty: room, which ships."""
+    """Folder of the bundle, or the name of one that ships: room, for a microphone in a room, or auscultation, for one
+    on the chest; empty: room."""
     trusted_keys: tuple[str, ...] = ()
     """PEM files of the Ed25519 public keys whose signature on a bundle is accepted."""
     allow_unsigned: bool = False

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import onnx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from distill.frontend import OPSET, export_frontend
@@ -22,6 +23,7 @@ from quantize.calibration import RECIPES, WIDTHS, Target
 from quantize.checkpoint import Checkpoint
 from quantize.errors import ExportError, GateError
 from quantize.graph import add_metadata, export_encoder
+from quantize.half import write_half
 from quantize.histograms import Histogram, collect
 from quantize.selection import Way, quantise_in
 from quantize.sign import public_pem
@@ -102,6 +104,17 @@ def write_int8(
             "calibration_index_sha256": calibration.index_sha256,
         },
     )
+
+
+def write_float16(bundle: Bundle, float32: Bundle) -> None:
+    """Write the same front-end and the float16 form of the encoder into the draft bundle's new folder.
+
+    Raises:
+        GateError: a weight that float16 cannot hold.
+    """
+    bundle.path.mkdir()
+    shutil.copyfile(float32.frontend_path, bundle.frontend_path)
+    write_half(onnx.load(str(float32.encoder_path)), bundle.encoder_path)
 
 
 def prove(folder: Path, key: Ed25519PrivateKey | None = None) -> None:

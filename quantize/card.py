@@ -5,11 +5,12 @@ Written from results alone, so the same results give the same bytes. Speed is no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from edge.scoring import Report
 from quantize.calibration import RECIPES
 from quantize.corpora import NOTES
+from quantize.failures import Failures
 from quantize.gate import TITLES
 from quantize.operating_points import Choice
 from quantize.results import Results
@@ -20,8 +21,10 @@ FEW_CLIPS = 50
 
 def card(results: Results) -> str:
     """Write the card."""
-    sections = [_purpose(results), training(results), _accuracy(results), _events(results), failures(results)]
-    sections += [_triggers(results), operating_points(results), precision(results), _limitations(results)]
+    labels = [choice.label for choice in results.choices]
+    sections = [_purpose(results), training(results), _accuracy(results), events_section(results.events)]
+    sections += [failures(results.failures), triggers(results.failures, labels)]
+    sections += [operating_points(results.choices), precision(results), _limitations(results)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -94,11 +97,12 @@ def _accuracy(results: Results) -> str:
     )
 
 
-def _events(results: Results) -> str:
+def events_section(events: Mapping[str, Report]) -> str:
+    """How well each label's marked events were found."""
     lines = ["## Events of the test split", ""]
-    if not results.events:
+    if not events:
         return "\n".join([*lines, "No label has recordings with hand-marked times in the test split."])
-    for label, report in results.events.items():
+    for label, report in events.items():
         lines += [
             f"**{label}**, onsets matched one to one within {report.tolerance_s:.2f} s:",
             "",
@@ -121,50 +125,49 @@ def _event_rows(report: Report) -> str:
     return "\n".join(["| measure | value |", "|---|---|", f"| marked events | {counts.reference} |", *rows])
 
 
-def failures(results: Results) -> str:
+def failures(found: Failures) -> str:
     """Which test recordings are told wrongly."""
     head = (
         "## Failures heard\n\nRecordings of the test split that the detector tells wrongly at the operating points "
         "below: at most ten false alarms (an event where the sound is not) and ten misses (none where it is) for each "
         "label, the worst first."
     )
-    found = results.failures.worst
-    if not found:
+    if not found.worst:
         return f"{head} There are none."
-    rows = [(one.label, one.kind, one.event, f"`{one.recording}`", f"{one.score:.3f}") for one in found]
-    return f"{head}\n\n" + _rows(("label", "what", "the corpus says", "recording", "score"), rows)
+    rows = [(one.label, one.kind, one.event, f"`{one.recording}`", f"{one.score:.3f}") for one in found.worst]
+    return f"{head}\n\n" + table_of(("label", "what", "the corpus says", "recording", "score"), rows)
 
 
-def _triggers(results: Results) -> str:
+def triggers(failures: Failures, labels: Sequence[str]) -> str:
+    """Which sounds that are no labels are taken for one."""
     head = (
         "## Sounds that are no labels\n\nHow many test clips of each kind of sound set off at least one event of a "
-        "label."
+        "label. What a corpus does not call so may still hold one: speech in laughter, breath in a sneeze."
     )
-    labels = [choice.label for choice in results.choices]
-    found, silent = results.failures.triggers, results.failures.silent
+    found, silent = failures.triggers, failures.silent
     rows = [(one.event, f"{one.clips}", *(f"{alarms}" for alarms in one.alarms)) for one in found]
     rest = f"{silent} {'other ' if found else ''}kinds set off nothing."
-    return "\n\n".join([head, *([_rows(("sound", "clips", *labels), rows)] if rows else []), rest])
+    return "\n\n".join([head, *([table_of(("sound", "clips", *labels), rows)] if rows else []), rest])
 
 
-def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     ruler = "|" + "---|" * len(head)
     return "\n".join(["| " + " | ".join(head) + " |", ruler, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def operating_points(results: Results) -> str:
+def operating_points(choices: Sequence[Choice]) -> str:
     """The points, and the curves that they were chosen on."""
     head = (
         "| label | on | off | minimum, s | merge gap, s | refractory, s | split depth |\n|---|---|---|---|---|---|---|"
     )
-    points = [(choice.label, choice.point) for choice in results.choices]
+    points = [(choice.label, choice.point) for choice in choices]
     rows = [
         f"| {label} | {point.on:g} | {point.off:g} | {point.minimum_duration_s:g} | {point.merge_gap_s:g} | "
         f"{point.refractory_s:g} | {point.split_depth:g} |"
         for label, point in points
     ]
-    curves = [_curve(choice) for choice in results.choices]
+    curves = [_curve(choice) for choice in choices]
     return "\n\n".join(["## Operating points", "\n".join([head, *rows]), *curves])
 
 
@@ -180,7 +183,9 @@ def _curve(choice: Choice) -> str:
 
 def precision(results: Results) -> str:
     """How the encoder was quantised, and what rounding costs."""
-    int8, error, chosen = results.candidates["int8"], results.output_error, results.selection.chosen
+    int8, chosen = results.candidates["int8"], results.selection.chosen
+    error = int8.error
+    assert error is not None  # noqa: S101 - INT8 was compared before it was measured
     drops = ", ".join(f"{label.label} {label.drop.value:+.4f}" for label in int8.accuracy)
     ways = [
         (
@@ -205,7 +210,7 @@ INT8 ({RECIPES[results.target].words}; the first convolution and what makes the 
 corpus and event (index SHA-256 `{results.calibration.index_sha256}`). The ways that were tried, compared with float32
 on one window of each validation recording; {chosen.calibrator} with weights of {chosen.weight_bits} bits was taken:
 
-{_rows(("calibrator", "bits of weights", "further float layers", "SQNR, dB", "cosine", "AUROC drop"), ways)}
+{table_of(("calibrator", "bits of weights", "further float layers", "SQNR, dB", "cosine", "AUROC drop"), ways)}
 
 Against float32, over {error.windows} test windows: scores differ by at most {error.max_score:.3f}, embeddings have
 cosine {error.cosine_mean:.4f} (least {error.cosine_min:.4f}), SQNR {error.sqnr_db:.1f} dB, linear CKA {error.cka:.4f}.

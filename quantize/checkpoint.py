@@ -66,7 +66,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         stored = torch.load(io.BytesIO(raw), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip, runtime and key errors for damaged files
-        raise CheckpointError(f"{path}: not a checkpoint ({first_line(error)})") from error
+        # Torch's own words recommend to load what it distrusts.
+        raise CheckpointError(f"{path}: not a checkpoint, or a damaged one ({type(error).__name__})") from error
     try:
         given: dict[str, Any] = stored["hyper_parameters"]
         student = Student(StudentShape(**given["shape"]))

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 
 from edge.backends.base import Backend
-from edge.drift import DriftReference
+from edge.drift import DRIFT, DriftReference
+
+__all__ = ["DRIFT", "drift_reference", "write_drift"]
 
 ACTIVE_SCORE = 0.5
 FEWEST_ACTIVE = 64

@@ -2,9 +2,8 @@
 
 Builds beside the output folder and puts the bundle in place only after it passed every gate: float32 parity with torch,
 AUROC against float32, hashes, signature, golden vectors. The same checkpoint in the same precision gives the same bytes
-again, which is why no clock time and no speed is written into a bundle; `--report` keeps those.
-
-The steps are here and nothing else; what each does has a module of its own.
+again, which is why no clock time and no speed is written into a bundle; `--report` keeps those. The steps are here and
+nothing else; what each does has a module of its own.
 """
 
 from __future__ import annotations
@@ -24,25 +23,24 @@ from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import Bundle, Label, Manifest, Metric, write_manifest
 from edge.scoring import Report
 from edge.settings import run_program
-from quantize.bundling import beside, draft_manifest, prove, replace, write_float32, write_int8
-from quantize.calibration import RECIPES
+from quantize.bundling import beside, draft_manifest, prove, replace, write_float16, write_float32, write_int8
 from quantize.card import card
 from quantize.config import ExportSettings
+from quantize.drift import DRIFT, write_drift
 from quantize.errors import ExportError, GateError
 from quantize.failures import find_failures
-from quantize.gate import PRECISIONS, Candidate, Precision, Verdict, decide
+from quantize.gate import PRECISIONS, TITLES, Candidate, Form, Precision, Verdict, decide
 from quantize.golden import golden_windows, write_golden
 from quantize.graph import check_parity, check_target
-from quantize.histograms import collect
 from quantize.inputs import Inputs, plan, read_inputs
 from quantize.jetson import write_jetson_files
 from quantize.latency import graphs_ms
 from quantize.operating_points import Choice
 from quantize.parity import LabelAccuracy, OutputError, Track, accuracy, output_error, score_tracks
 from quantize.recordings import LabelledClip, load_labelled
-from quantize.results import Calibration, Results, report, summary, ways_table
+from quantize.results import Calibration, Results, report, summary, ways_table, write_report
 from quantize.results import metrics as metrics_of
-from quantize.selection import Selection, Selector, Windows
+from quantize.selection import Selection, select
 from quantize.sign import sign_bundle
 from quantize.steps import Steps, megabytes
 from quantize.taught import is_taught
@@ -70,8 +68,7 @@ def export(settings: ExportSettings) -> int:
         try:
             results = exporter.run(Path(scratch))
             told = json.dumps(report(results), indent=2, sort_keys=True)
-            if settings.report is not None:
-                settings.report.write_text(told + "\n", encoding="utf-8")
+            write_report(settings.report, told)
             replace(Path(scratch) / "bundle", settings.output, Path(scratch) / "old")
         except GateError as error:
             print(f"gate failed: {error}; {settings.output} was not touched", file=sys.stderr)
@@ -112,8 +109,8 @@ class Exporter:
         self._rate = self._draft.front_end.sample_rate_hz
         self._golden = golden_windows(self._draft.window_samples, self._rate)
         self._scratch = Path()
-        self._bundles: dict[Precision, Bundle] = {}
-        self._backends: dict[Precision, OnnxRuntimeBackend] = {}
+        self._bundles: dict[Form, Bundle] = {}
+        self._backends: dict[Form, OnnxRuntimeBackend] = {}
         self._steps = Steps(STEPS, sys.stderr if self._settings.as_json else sys.stdout)
 
     def run(self, scratch: Path) -> Results:
@@ -123,14 +120,14 @@ class Exporter:
             GateError: a check failed.
         """
         self._scratch = scratch
-        self._bundles = {precision: Bundle(scratch / precision, self._draft) for precision in PRECISIONS}
+        self._bundles = {form: Bundle(scratch / form, self._draft) for form in TITLES}
         # Two threads on one window cost more than they bring, and the sums would depend on the number of cores.
         torch.set_num_threads(1)
         clips = self._read()
         self._make_float32(clips["test"])
         calibration, selection = self._make_int8(clips["validation"])
-        latency_ms, error = self._compare()
-        candidates, tracks, verdict = self._measure(clips["test"], latency_ms)
+        latency_ms, errors = self._compare()
+        candidates, tracks, verdict = self._measure(clips["test"], latency_ms, errors)
         ships = verdict.precision
         with self._steps.step("operating points on the validation split") as found:
             model = self._bundles[ships], self._backends[ships]
@@ -155,7 +152,6 @@ class Exporter:
             candidates=candidates,
             verdict=verdict,
             frontend_ms=latency_ms["front-end"],
-            output_error=error,
             calibration=Calibration(len(calibration.windows), calibration.strata, calibration.index_sha256),
             selection=selection,
             choices=choices,
@@ -164,7 +160,7 @@ class Exporter:
             left_out=self.inputs.left_out,
             recordings={split: len(rows) for split, rows in self._splits.items()},
         )
-        self._finish(results)
+        self._finish(results, calibration)
         return results
 
     def _read(self) -> dict[Split, list[LabelledClip]]:
@@ -187,30 +183,28 @@ class Exporter:
 
     def _make_int8(self, validation: Sequence[LabelledClip]) -> tuple[CalibrationSet, Selection]:
         settings, float32, int8 = self._settings, self._bundles["float32"], self._bundles["int8"]
-        front_end, samples = self._draft.front_end, self._draft.window_samples
+        target, trial = settings.target, self._scratch / "trial.onnx"
         with self._steps.step("calibration") as found:
-            calibration = draw_windows(self._splits["train"], settings.calibration_windows, samples, self._rate)
-            heard = log_mels(calibration.windows, front_end)
-            histograms = collect(float32.encoder_path, RECIPES[settings.target].operators, heard)
-            spoken = log_mels(loudest_windows(validation, samples), front_end)
-            windows = Windows(spoken, validation, self._checkpoint.labels, float32.encoder_path)
-            selection = Selector(
-                float32.encoder_path, histograms, windows, settings.target, self._scratch / "trial.onnx"
-            ).select()
-            found += [f"{len(heard)} training windows from {calibration.strata} strata", f"{len(spoken)} to compare on"]
+            count, samples, encoder = settings.calibration_windows, self._draft.window_samples, float32.encoder_path
+            calibration = draw_windows(self._splits["train"], count, samples, self._rate)
+            histograms, selection = select(encoder, calibration, validation, self._checkpoint, target, trial)
+            found += [f"{count} training windows from {calibration.strata} strata", f"{len(validation)} to compare on"]
             found += [f"{selection.chosen.calibrator} of {len(selection.tried)} ways"]
         self._steps.show(ways_table(selection))
         with self._steps.step("INT8 graph") as found:
-            write_int8(int8, float32, calibration, settings.target, histograms=histograms, way=selection.chosen)
-            found += [megabytes(int8.encoder_path), *check_target(int8.encoder_path, settings.target)]
+            write_int8(int8, float32, calibration, target, histograms=histograms, way=selection.chosen)
+            found += [megabytes(int8.encoder_path), *check_target(int8.encoder_path, target)]
             self._backends["int8"] = OnnxRuntimeBackend(int8)
+            if target == "jetson":
+                half = self._bundles["float16"]
+                write_float16(half, float32)
+                self._backends["float16"] = OnnxRuntimeBackend(half)
         return calibration, selection
 
-    def _compare(self) -> tuple[dict[str, float], OutputError]:
+    def _compare(self) -> tuple[dict[str, float], dict[Form, OutputError]]:
         with self._steps.step("outputs and speed of one core") as found:
-            windows = draw_windows(
-                self._splits["test"], COMPARED_WINDOWS, self._draft.window_samples, self._rate
-            ).windows
+            samples = self._draft.window_samples
+            windows = draw_windows(self._splits["test"], COMPARED_WINDOWS, samples, self._rate).windows
             heard = log_mels(windows, self._draft.front_end)
             # A graph for TensorRT is slow here by its nature, which says nothing about the board.
             timed = PRECISIONS if self._settings.target == "cpu" else ("float32",)
@@ -220,32 +214,37 @@ class Exporter:
                 dict.fromkeys(timed, heard) | {"front-end": windows},
             )
             found += [f"{name} {value:.2f} ms a window" for name, value in latency_ms.items()]
-            error = output_error(self._backends["float32"], self._backends["int8"], windows)
-            found += [f"embedding {error.sqnr_db:.1f} dB, cosine {error.cosine_mean:.4f}, CKA {error.cka:.4f}"]
-        return latency_ms, error
+            float32 = self._backends["float32"]
+            errors: dict[Form, OutputError] = {}
+            for name in [form for form in self._backends if form != "float32"]:
+                errors[name] = output_error(float32, self._backends[name], windows)
+                found.append(f"{TITLES[name]} {errors[name]}")
+        return latency_ms, errors
 
     def _measure(
-        self, test: Sequence[LabelledClip], latency_ms: Mapping[str, float]
-    ) -> tuple[dict[Precision, Candidate], dict[Precision, list[Track]], Verdict]:
+        self, test: Sequence[LabelledClip], latency_ms: Mapping[str, float], errors: Mapping[Form, OutputError]
+    ) -> tuple[dict[Form, Candidate], dict[Form, list[Track]], Verdict]:
         with self._steps.step("accuracy on the test split") as found:
-            tracks = {name: score_tracks(self._bundles[name], self._backends[name], test, name) for name in PRECISIONS}
-            candidates = {}
-            for name in PRECISIONS:
+            tracks: dict[Form, list[Track]] = {}
+            candidates: dict[Form, Candidate] = {}
+            for name, backend in self._backends.items():
+                tracks[name] = score_tracks(self._bundles[name], backend, test, name)
                 size = self._bundles[name].encoder_path.stat().st_size
                 labels = self._accuracy(test, tracks[name], tracks["float32"])
-                candidates[name] = Candidate(size, latency_ms.get(name), tuple(labels))
+                candidates[name] = Candidate(size, latency_ms.get(name), tuple(labels), errors.get(name))
             worst = candidates["int8"].worst
             found += [f"INT8 loses most for {worst.label}, {worst.drop.value:+.4f} (up to {worst.drop.high:+.4f})"]
         allow_drop, target = self._settings.allow_drop, self._settings.target
         verdict = decide(self._settings.precision, candidates, target=target, allow_drop=allow_drop)
         return candidates, tracks, verdict
 
-    def _finish(self, results: Results) -> None:
+    def _finish(self, results: Results, training: CalibrationSet) -> None:
         """Complete the folder of what ships, sign it and prove it."""
         with self._steps.step("bundle") as found:
             manifest = results.manifest
             folder = self._bundles[manifest.precision].path.rename(self._scratch / "bundle")
             write_golden(folder / "golden.npz", self._golden, self._backends[manifest.precision])
+            write_drift(folder / DRIFT, training.windows, self._backends[manifest.precision])
             (folder / "card.md").write_text(self._card(results), encoding="utf-8")
             if self._settings.target == "jetson":
                 files = write_jetson_files(folder, self._bundles["int8"].encoder_path, results.verdict.precision)

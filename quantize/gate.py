@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from quantize.errors import GateError
-from quantize.parity import LabelAccuracy
+from quantize.parity import LabelAccuracy, OutputError
 
 Precision = Literal["float32", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
-TITLES: dict[str, str] = {"float32": "float32", "int8": "INT8"}
+Form = Literal["float32", "int8", "float16"]
+"""float16 is what INT8 must be faster than on a board; it is measured beside it and never ships alone."""
+
+TITLES: Mapping[Form, str] = {"float32": "float32", "int8": "INT8", "float16": "FP16"}
 
 SPEED_UP = 1.1
 """An INT8 encoder for CPUs must be this many times as fast as the float32 one to be worth its rounding."""
@@ -34,6 +37,8 @@ class Candidate:
     it, such as one for TensorRT, whose speed here says nothing."""
     accuracy: tuple[LabelAccuracy, ...]
     """On the test split."""
+    error: OutputError | None = None
+    """Of its outputs, from those of float32; None for float32 itself."""
 
     @property
     def worst(self) -> LabelAccuracy:
@@ -62,7 +67,7 @@ class Verdict:
 
 def decide(
     wanted: Literal["auto", "float32", "int8"],
-    candidates: Mapping[Precision, Candidate],
+    candidates: Mapping[Form, Candidate],
     *,
     target: Literal["cpu", "jetson"] = "cpu",
     allow_drop: bool = False,
@@ -85,7 +90,7 @@ def decide(
 
 def _precision(
     wanted: Literal["auto", "float32", "int8"],
-    candidates: Mapping[Precision, Candidate],
+    candidates: Mapping[Form, Candidate],
     target: Literal["cpu", "jetson"],
     *,
     allow_drop: bool,

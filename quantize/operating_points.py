@@ -71,12 +71,17 @@ class Choice:
 
 
 def choose_for_events(
-    label: str, recordings: Sequence[EventTrack], scenes: Sequence[EventTrack], frame_s: float
+    label: str,
+    recordings: Sequence[EventTrack],
+    scenes: Sequence[EventTrack],
+    frame_s: float,
+    *,
+    kept: OperatingPoint | None = None,
 ) -> Choice:
     """Choose by event F1 over marked recordings and scenes, pooled, among those quiet enough in the scenes.
 
     At most `FALSE_POSITIVES_PER_HOUR` in the scenes, where a point that finds `LEAST_SENSITIVITY` of the events reaches
-    that; else simply the best F1.
+    that; else simply the best F1. A point that is `kept` is not chosen, only measured.
     """
 
     pooled = [
@@ -93,8 +98,8 @@ def choose_for_events(
         return quiet, float(np.nan_to_num(total.f1)), total, per_hour
 
     hours = sum(track.duration_s for track in scenes) / 3600.0
-    best: dict[str, float] = dict(START)
-    for _ in range(SWEEPS):
+    best: dict[str, float] = dict(START) if kept is None else _fields(kept)
+    for _ in range(SWEEPS if kept is None else 0):
         for names in SEARCHED:
             grids = [GRID[name] for name in names]
             tried = [best | dict(zip(names, values, strict=True)) for values in product(*grids)]
@@ -102,7 +107,7 @@ def choose_for_events(
     # Of thresholds that do equally well the middle one, so that none is taken that stands on a ridge.
     quiet, f1, *_ = rate(best)
     equal = [on for on in ON if rate(best | {"on": on})[:2] >= (quiet, f1 - EQUAL_F1)]
-    best["on"] = equal[len(equal) // 2]
+    best["on"] = equal[len(equal) // 2] if kept is None else kept.on
     rows = []
     for on in ON:
         _, f1, total, per_hour = rate(best | {"on": on})
@@ -115,13 +120,16 @@ def choose_for_events(
     return Choice(label, _point(best), "event F1", basis, rate(best)[1], columns, tuple(rows))
 
 
-def choose_for_clips(label: str, peaks: NDArray[np.float32], truth: NDArray[np.bool_]) -> Choice:
+def choose_for_clips(
+    label: str, peaks: NDArray[np.float32], truth: NDArray[np.bool_], *, kept: OperatingPoint | None = None
+) -> Choice:
     """Choose `on` by balanced accuracy of clips, the middle of the best thresholds; times are those of a slow sound.
 
     Args:
         label: for the record.
         peaks: (clips,) highest score of each clip.
         truth: (clips,) whether it holds the label.
+        kept: a point that is not chosen, only measured.
 
     Raises:
         ExportError: the clips all hold the label, or none does.
@@ -132,9 +140,9 @@ def choose_for_clips(label: str, peaks: NDArray[np.float32], truth: NDArray[np.b
     specificity = np.array([(peaks[~truth] < on).mean() for on in ON])
     balanced = (sensitivity + specificity) / 2.0
     best = np.flatnonzero(balanced >= balanced.max() - 1e-9)
-    place = int(best[len(best) // 2])
+    place = int(best[len(best) // 2]) if kept is None else int(np.argmin(np.abs(np.array(ON) - kept.on)))
     rows = zip(ON, sensitivity.tolist(), specificity.tolist(), balanced.tolist(), strict=True)
-    point = _point({"on": ON[place], **SLOW_SOUND})
+    point = _point({"on": ON[place], **SLOW_SOUND}) if kept is None else kept
     columns = ("on", "sensitivity", "specificity", "balanced accuracy")
     basis = f"{truth.sum()} clips with it, {(~truth).sum()} without"
     return Choice(label, point, "balanced accuracy of clips", basis, float(balanced[place]), columns, tuple(rows))
@@ -144,3 +152,9 @@ def _point(fields: Mapping[str, float]) -> OperatingPoint:
     """`fields`: every field of the point but `off`, and `off_share`, the ratio of `off` to `on`."""
     others = {name: value for name, value in fields.items() if name != "off_share"}
     return OperatingPoint(off=round(fields["on"] * fields["off_share"], 3), **others)
+
+
+def _fields(point: OperatingPoint) -> dict[str, float]:
+    """What `_point` makes the point of."""
+    fields = {name: value for name, value in point.model_dump().items() if name != "off"}
+    return {**fields, "off_share": point.off / point.on}

@@ -54,6 +54,10 @@ class OutputError:
     cka: float
     """Linear CKA: how alike the two geometries are."""
 
+    def __str__(self) -> str:
+        """In a few words."""
+        return f"embedding {self.sqnr_db:.1f} dB, cosine {self.cosine_mean:.4f}, CKA {self.cka:.4f}"
+
 
 def score_track(bundle: Bundle, backend: Backend, samples: NDArray[np.float32]) -> Track:
     """Run a whole recording at the bundle's rate through the device's pipeline and return its fused scores."""

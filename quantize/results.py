@@ -17,8 +17,9 @@ from edge.bundle import Manifest, Metric
 from edge.scoring import Report
 from quantize.calibration import Target
 from quantize.checkpoint import Checkpoint
+from quantize.errors import ExportError
 from quantize.failures import Failures
-from quantize.gate import PRECISIONS, TITLES, Candidate, Precision, Verdict
+from quantize.gate import TITLES, Candidate, Form, Verdict
 from quantize.operating_points import Choice
 from quantize.parity import LabelAccuracy, OutputError
 from quantize.scarce import LeftOut
@@ -42,11 +43,10 @@ class Results:
     target: Target
     manifest: Manifest
     """Without the files' hashes."""
-    candidates: Mapping[Precision, Candidate]
+    candidates: Mapping[Form, Candidate]
     verdict: Verdict
     frontend_ms: float
     """Median of the front-end on one window; it is the same for all candidates."""
-    output_error: OutputError
     calibration: Calibration
     selection: Selection
     choices: Sequence[Choice]
@@ -90,7 +90,6 @@ def report(results: Results) -> dict[str, Any]:
         "ships": asdict(results.verdict),
         "candidates": {name: asdict(candidate) for name, candidate in results.candidates.items()},
         "frontend_ms": results.frontend_ms,
-        "int8_against_float32": asdict(results.output_error),
         "calibration": asdict(results.calibration),
         "selection": asdict(results.selection),
         "failures": asdict(results.failures),
@@ -108,6 +107,20 @@ def report(results: Results) -> dict[str, Any]:
     }
 
 
+def write_report(path: Path | None, told: str) -> None:
+    """Write the JSON file, if one is wanted.
+
+    Raises:
+        ExportError: it cannot be written.
+    """
+    if path is None:
+        return
+    try:
+        path.write_text(told + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ExportError(f"{path}: the report cannot be written ({error.strerror}); no bundle was written") from error
+
+
 def summary(results: Results, output: Path, *, signed: bool) -> str:
     """The table, where the bundle is, and what to do next."""
     lines = ["", table(results), "", f"bundle: {output}"]
@@ -120,32 +133,37 @@ def summary(results: Results, output: Path, *, signed: bool) -> str:
 
 def table(results: Results) -> str:
     """Every form of the encoder that was measured, for people."""
-    names = [name for name in PRECISIONS if name in results.candidates]
-    columns, error = [results.candidates[name] for name in names], results.output_error
-    same: dict[str, tuple[str, ...]] = {
-        "  cosine, mean (least)": ("", f"{error.cosine_mean:.4f} ({error.cosine_min:.4f})"),
-        "  SQNR, dB": ("", f"{error.sqnr_db:.1f}"),
-        "  linear CKA": ("", f"{error.cka:.4f}"),
-        "largest difference of a score": ("", f"{error.max_score:.3f}"),
-    }
+    columns = list(results.candidates.values())
+    windows = next(column.error.windows for column in columns if column.error)
     rows = [
-        ("", *(TITLES[name] for name in names)),
+        ("", *(TITLES[name] for name in results.candidates)),
         ("encoder, MB", *(f"{column.size_bytes / 1e6:.2f}" for column in columns)),
         ("encoder on one core, ms a window", *(_milliseconds(column.latency_ms) for column in columns)),
         ("  with the front-end", *(_milliseconds(column.latency_ms, results.frontend_ms) for column in columns)),
-        (f"embedding, {error.windows} test windows", *("" for _ in columns)),
-        *((title, *cells) for title, cells in same.items()),
+        (f"embedding of {windows} test windows", *("" for _ in columns)),
+        *_error_rows([column.error for column in columns]),
     ]
     for place, label in enumerate(columns[0].accuracy):
         rows.append((f"AUROC {label.label}", *(str(column.accuracy[place].auroc) for column in columns)))
         drops = [column.accuracy[place].drop for column in columns]
         rows.append(("  less than float32", *(f"{d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]" for d in drops)))
-    rows.append(("ships", *("yes" if results.verdict.precision == name else "no" for name in names)))
+    rows.append(("ships", *("yes" if results.verdict.precision == name else "no" for name in results.candidates)))
     lines = aligned(rows)
     float32, int8 = (results.candidates[name].latency_ms for name in ("float32", "int8"))
     if float32 is not None and int8 is not None:
         lines.append(f"The INT8 encoder is {float32 / int8:.2f} times as fast, on one core of this machine.")
     return "\n".join([*lines, f"{results.verdict.reason}."])
+
+
+def _error_rows(errors: Sequence[OutputError | None]) -> list[tuple[str, ...]]:
+    titles = ("  cosine, mean (least)", "  SQNR, dB", "  linear CKA", "largest difference of a score")
+    cells = [
+        (f"{e.cosine_mean:.4f} ({e.cosine_min:.4f})", f"{e.sqnr_db:.1f}", f"{e.cka:.4f}", f"{e.max_score:.3f}")
+        if e
+        else ("",) * len(titles)
+        for e in errors
+    ]
+    return list(zip(titles, *cells, strict=True))
 
 
 def ways_table(selection: Selection) -> str:

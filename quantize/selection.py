@@ -15,10 +15,12 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from align.statistics import auroc, clip_scores
-from quantize.calibration import WIDTHS, Target, quantise, quantised_nodes, ranges_of
-from quantize.histograms import CALIBRATORS, Calibrator, Histogram
+from quantize.calibration import RECIPES, WIDTHS, Target, quantise, quantised_nodes, ranges_of
+from quantize.checkpoint import Checkpoint
+from quantize.histograms import CALIBRATORS, Calibrator, Histogram, collect
 from quantize.parity import cosines, sqnr_db
 from quantize.recordings import LabelledClip
+from quantize.windows import CalibrationSet, log_mels, loudest_windows
 
 STEPS_PER_S = 25.0
 FEW = 150
@@ -136,6 +138,31 @@ class Windows:
             auroc(self._truth[column][self._known[column]], scores[self._known[column], column])
             for column in self._asked
         ]
+
+
+def select(
+    encoder: Path,
+    calibration: CalibrationSet,
+    validation: Sequence[LabelledClip],
+    checkpoint: Checkpoint,
+    target: Target,
+    trial: Path,
+) -> tuple[dict[str, Histogram], Selection]:
+    """Count what the calibration windows do inside a float32 encoder, and choose how to quantise it.
+
+    Args:
+        encoder: float32.
+        calibration: training windows.
+        validation: clips, one window of each of which is compared.
+        checkpoint: that the encoder was made from.
+        target: whose Q/DQ placement.
+        trial: a file that is overwritten again and again.
+    """
+    heard = log_mels(calibration.windows, checkpoint.front_end)
+    histograms = collect(encoder, RECIPES[target].operators, heard)
+    spoken = log_mels(loudest_windows(validation, checkpoint.window_samples), checkpoint.front_end)
+    windows = Windows(spoken, validation, checkpoint.labels, encoder)
+    return histograms, Selector(encoder, histograms, windows, target, trial).select()
 
 
 class Selector:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from edge.bundle import MANIFEST, SIGNATURE, Bundle, check_signature, load_bundle
-from edge.errors import UserError, exit_status, first_line
+from edge.errors import UserError, exit_status
 from edge.settings import Parser
 
 
@@ -71,7 +71,7 @@ def read_key(path: Path) -> Ed25519PrivateKey:
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be read: {error.strerror}; keygen makes a key") from error
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(f"{path}: not a PEM private key without a passphrase ({first_line(error)})") from error
+        raise KeyFileError(f"{path}: not a PEM private key without a passphrase; keygen makes one") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise KeyFileError(f"{path}: not an Ed25519 key; keygen makes one")
     return key

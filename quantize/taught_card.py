@@ -38,7 +38,7 @@ class Size:
 def taught_card(results: Results, size: Size, has_prompts: bool) -> str:
     """Write the card."""
     sections = [_purpose(results, size, has_prompts), training(results), _accuracy(results)]
-    sections += [failures(results), _points(results), precision(results), _limitations(results)]
+    sections += [failures(results.failures), _points(results), precision(results), _limitations(results)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -89,7 +89,8 @@ def _accuracy(results: Results) -> str:
 def _points(results: Results) -> str:
     least = min(choice.point.minimum_duration_s for choice in results.choices)
     return (
-        operating_points(results) + "\n\nAn event is told when the score stays above `on` over windows that agree, for "
+        operating_points(results.choices)
+        + "\n\nAn event is told when the score stays above `on` over windows that agree, for "
         f"{least:g} s at least, and again every {REGION_LIMIT_S:g} s that it goes on. `on` is the lowest that left "
         f"{SPECIFICITY:.0%} of the validation recordings without the sound below it."
     )

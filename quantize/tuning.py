@@ -5,13 +5,13 @@ Which point is best is `quantize.operating_points`; how events are scored is `ed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from tqdm import tqdm
 
 from edge.backends.base import Backend
-from edge.bundle import Bundle, Manifest
+from edge.bundle import Bundle, Manifest, OperatingPoint
 from edge.events import segment
 from edge.marks import Recording as Marked
 from edge.scoring import Report, score
@@ -21,8 +21,17 @@ from quantize.recordings import LabelledClip
 from quantize.scenes import SCENE_S, Composer
 
 
-def choose(clips: Sequence[LabelledClip], bundle: Bundle, backend: Backend, *, scenes: int) -> list[Choice]:
+def choose(
+    clips: Sequence[LabelledClip],
+    bundle: Bundle,
+    backend: Backend,
+    *,
+    scenes: int,
+    kept: Mapping[str, OperatingPoint] | None = None,
+) -> list[Choice]:
     """Choose every label's operating point on the clips of the validation split and `scenes` scenes made of them.
+
+    `kept` points, by label, are measured and not chosen.
 
     Raises:
         ExportError: a label of which no clip is known to lack it.
@@ -30,15 +39,16 @@ def choose(clips: Sequence[LabelledClip], bundle: Bundle, backend: Backend, *, s
     tracks = score_tracks(bundle, backend, clips, "validation")
     chosen = []
     for column, label in enumerate(bundle.manifest.labels):
+        point = (kept or {}).get(label.name)
         if any(clip.recording.event == label.name and clip.recording.times_s for clip in clips):
             recordings = _event_tracks(clips, tracks, column)
             composed = _scene_tracks(clips, column, bundle, backend, scenes)
-            chosen.append(choose_for_events(label.name, recordings, composed, _frame_s(bundle.manifest)))
+            chosen.append(choose_for_events(label.name, recordings, composed, _frame_s(bundle.manifest), kept=point))
         else:
             rows = [row for row, clip in enumerate(clips) if clip.holds[column] is not None]
             peaks = np.array([tracks[row][:, column].max() for row in rows])
             truth = np.array([bool(clips[row].holds[column]) for row in rows])
-            chosen.append(choose_for_clips(label.name, peaks, truth))
+            chosen.append(choose_for_clips(label.name, peaks, truth, kept=point))
     return chosen
 
 

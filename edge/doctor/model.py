@@ -9,6 +9,7 @@ from edge.config import Settings
 from edge.doctor.finding import Finding, fail, ok, warn
 from edge.errors import ConfigError, UserError
 from edge.pipeline import Model, open_bundle, open_model
+from edge.update.record import RecordFile
 
 _RUNS = 5
 _BUSY = 0.5
@@ -16,9 +17,12 @@ _BUSY = 0.5
 
 
 def check_model(settings: Settings) -> Iterator[Finding]:
-    """Whether the configured bundle loads, computes the right thing here, and does so in time."""
+    """Whether the bundle that runs loads, computes the right thing here, and does so in time."""
+    records, chosen = RecordFile(settings.update_folder, settings.bundle.path), settings.bundle
     try:
-        bundle = open_bundle(settings.bundle)
+        if current := records.read().current:
+            chosen = chosen.model_copy(update={"path": str(records.store / current)})
+        bundle = open_bundle(chosen)
     except UserError as error:
         yield fail("bundle", str(error), "install the bundle again, or set bundle.path to another one")
         return
@@ -26,7 +30,7 @@ def check_model(settings: Settings) -> Iterator[Finding]:
     labels = ", ".join(label.name for label in manifest.labels)
     yield ok("bundle", f"{manifest.name}-{manifest.version}, {manifest.precision}, hears {labels}: {bundle.path}")
     try:
-        model = open_model(settings.bundle)
+        model = open_model(chosen)
         model.widest(settings)
     except ConfigError as error:
         yield fail("backend", str(error), "change [windows] or [thresholds]")

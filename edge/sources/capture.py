@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyaudio
@@ -27,6 +27,7 @@ from edge.sources.sampleclock import SampleClock
 
 BLOCK_S = 0.1
 """Also the period of the device's own buffer, which holds a few of them."""
+USUAL_RATES_HZ = (48_000, 44_100, 16_000)
 SLIP_S = 1.0
 """PulseAudio does not tell when it drops sound. Whatever is so late although nothing waits to be read has lost some."""
 SLIP_BLOCKS = 10
@@ -35,6 +36,13 @@ MOST_CHANNELS = 64
 PLUGIN_CHANNELS = 2
 """Of an ALSA plugin, which offers any number."""
 
+_PLUMBING = frozenset(
+    ("sysdefault", "lavrate", "samplerate", "speexrate", "speex", "upmix", "vdownmix", "dmix", "jack", "oss", "a52")
+)
+"""What ALSA's own configuration defines everywhere: other ways to a card that is listed, or none. They can be opened by
+name all the same."""
+
+_UNFIT = (pyaudio.paInvalidSampleRate, pyaudio.paInvalidChannelCount, pyaudio.paSampleFormatNotSupported)
 _HARDWARE = re.compile(r"\(hw:(\d+),(\d+)\)$")
 
 
@@ -77,7 +85,7 @@ def inputs(audio: pyaudio.PyAudio) -> list[Input]:
             found.append(Input((card.usb or card.id) + part, name, index, rate_hz, channels))
         elif name == "pulse" and pulse is not None:
             found += [Input(PULSE + each.name, each.name, index, each.rate_hz, each.channels) for each in pulse]
-        elif not hardware:
+        elif not hardware and name not in _PLUMBING:
             found.append(Input(name, name, index, rate_hz, min(channels, PLUGIN_CHANNELS)))
     return found
 
@@ -142,22 +150,39 @@ def _alsa_inputs(audio: pyaudio.PyAudio) -> list[dict[str, Any]]:
 
 
 def _listen(audio: pyaudio.PyAudio, device: str, channel: int) -> None:
-    chosen = choose(audio, device, channel)
-    frames = max(1, round(BLOCK_S * chosen.rate_hz))
-    try:
-        # PortAudio opens the device in its own format of the most bits, and converts that to floats without loss.
-        stream = audio.open(
-            rate=chosen.rate_hz,
-            channels=chosen.channels,
-            format=pyaudio.paFloat32,
-            input=True,
-            input_device_index=chosen.index,
-            frames_per_buffer=frames,
-        )
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {chosen.label} cannot be opened at {chosen.rate_hz} Hz: {_words(error)}")
-    _write(framing.pack_format(channels=chosen.channels, rate_hz=chosen.rate_hz))
-    _write_on(stream, chosen, frames)
+    stream, opened = open_stream(audio, choose(audio, device, channel), channel)
+    _write(framing.pack_format(channels=opened.channels, rate_hz=opened.rate_hz))
+    _write_on(stream, opened, max(1, round(BLOCK_S * opened.rate_hz)))
+
+
+def open_stream(audio: pyaudio.PyAudio, chosen: Input, channel: int) -> tuple[Any, Input]:
+    """A running stream, and the input with the rate and channels that it took.
+
+    Some devices have no way to give all their channels at their default rate; another rate or fewer channels, of which
+    `channel` must be one, are tried then. SystemExit, with the reason of the first attempt, where nothing works.
+    """
+    reason = ""
+    for rate_hz in dict.fromkeys((chosen.rate_hz, *USUAL_RATES_HZ)):
+        for channels in dict.fromkeys((chosen.channels, 2, 1)):
+            if not channel <= channels <= chosen.channels:
+                continue
+            try:
+                # PortAudio opens the device in its own format of the most bits, and converts that to floats.
+                stream = audio.open(
+                    rate=rate_hz,
+                    channels=channels,
+                    format=pyaudio.paFloat32,
+                    input=True,
+                    input_device_index=chosen.index,
+                    frames_per_buffer=max(1, round(BLOCK_S * rate_hz)),
+                )
+            except (OSError, ValueError) as error:
+                reason = reason or f"{chosen.label} cannot be opened at {rate_hz} Hz: {_words(error)}"
+                if getattr(error, "errno", None) not in _UNFIT:
+                    sys.exit(f"error: {reason}")
+            else:
+                return stream, replace(chosen, rate_hz=rate_hz, channels=channels)
+    sys.exit(f"error: {reason}")
 
 
 def _write_on(stream: Any, chosen: Input, frames: int) -> None:

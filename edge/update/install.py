@@ -22,9 +22,10 @@ import structlog
 from edge import clock
 from edge.bundle import MANIFEST, Bundle, find_bundle, load_bundle
 from edge.config import Settings
-from edge.errors import UpdateError
+from edge.errors import UpdateError, UserError
 from edge.files import give_to_owner_of, make_private, open_private, sync_folder
 from edge.update import archive, fetch
+from edge.update.recent import RecentSound
 from edge.update.record import Outcome, Record, RecordFile
 from edge.update.trial import Trial, run_trial
 
@@ -47,11 +48,14 @@ class Installed:
 class Installer:
     """Takes archives in, one at a time."""
 
-    def __init__(self, settings: Settings, stopping: threading.Event | None = None) -> None:
-        """`stopping`: once set, what is under way is given up."""
+    def __init__(
+        self, settings: Settings, stopping: threading.Event | None = None, recent: RecentSound | None = None
+    ) -> None:
+        """`stopping`: once set, what is under way is given up. `recent`: what the trial hears as well."""
         self.records = RecordFile(settings.update_folder, settings.bundle.path)
         self._settings = settings
         self._stopping = stopping or threading.Event()
+        self._recent = recent
 
     def install(self, origin: str, sha256: str = "") -> Installed:
         """Take the archive at a path or URL, prove its bundle, and make it the one that the next start runs.
@@ -67,7 +71,7 @@ class Installer:
             with self.records.installing():
                 self.clean()
                 return self._install(origin, sha256.lower())
-        except ValueError as error:  # BundleError, ConfigError and UpdateError are such
+        except UserError as error:
             raise self._refusal(origin, str(error)) from error
         except OSError as error:
             told = f"{self.records.folder}: cannot be written: {error.strerror}; free the disk or set update.folder"
@@ -93,8 +97,9 @@ class Installer:
                 if digest == self._running_digest(record):
                     log.info("update_not_needed", bundle=name, reason="it runs already")
                     return Installed(name, switched=False)
-                trial = run_trial(bundle.path, self._settings, self._stopping)
-            except ValueError as error:
+                sound = self._recent.take() if self._recent else None
+                trial = run_trial(bundle.path, self._settings, self._stopping, sound)
+            except UserError as error:
                 # Where it was unpacked is gone by the time that somebody reads this.
                 raise UpdateError(str(error).replace(f"bundle {scratch / 'bundle'}", "its bundle")) from error
             self._keep(bundle.path, digest)

@@ -1,14 +1,16 @@
 """A new bundle's trial: a process of its own runs it beside the old one, which goes on listening.
 
-Does: checks the golden outputs, then analyses a synthetic room as the daemon would, and says whether every score is
-finite and the speed will do. Does not: judge how well it hears (its card does), or touch what is installed.
+Does: checks the golden outputs, then analyses a synthetic room and the newest seconds of this one as the daemon would,
+and says whether every score is finite and the speed will do. Does not: judge how well it hears (its card does), or
+touch what is installed.
 
-A model that crashes, hangs or swallows the memory does so in that process. Nothing here hears the microphone.
+A model that crashes, hangs or swallows the memory does so in that process.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -16,13 +18,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from edge.config import Settings
 from edge.errors import UpdateError, exit_status
 from edge.sections import BundleSettings
+from edge.update.recent import Sound
+
+if TYPE_CHECKING:
+    from edge.pipeline import Model
+    from edge.track import TrackChunk
 
 SCENE_S = 60.0
 SCENE_SEED = 7
@@ -37,7 +46,7 @@ _POLL_S = 0.2
 
 
 class _Task(BaseModel):
-    """What the process is to do, on its standard input."""
+    """What the process is to do: a line on its standard input, before the sound of this room as float32."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,6 +55,9 @@ class _Task(BaseModel):
     window_s: float | None
     thresholds: dict[str, float]
     clips: bool
+    sample_rate_hz: int
+    """Of the sound of this room; 0: there is none."""
+    channels: int
 
 
 @dataclass(frozen=True)
@@ -57,8 +69,8 @@ class Trial:
     """For one window."""
 
 
-def run_trial(folder: Path, settings: Settings, stopping: threading.Event) -> Trial:
-    """Run the bundle in `folder` in a process of its own, as these settings would run it.
+def run_trial(folder: Path, settings: Settings, stopping: threading.Event, sound: Sound | None = None) -> Trial:
+    """Run the bundle in `folder` in a process of its own, as these settings would run it, also over `sound`.
 
     Raises:
         UpdateError: it does not load, gives other outputs than its golden ones or scores that are not finite, is too
@@ -70,11 +82,17 @@ def run_trial(folder: Path, settings: Settings, stopping: threading.Event) -> Tr
         window_s=settings.windows.window_s,
         thresholds=settings.thresholds,
         clips=settings.clips.enabled,
+        sample_rate_hz=sound.sample_rate_hz if sound else 0,
+        channels=sound.samples.shape[1] if sound else 1,
     )
     command = [sys.executable, "-m", "edge.update.trial"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # In memory, since no sound goes to the disk; a pipe that is not empty yet would need somebody who fills it.
+    with os.fdopen(os.memfd_create("trial"), "w+b") as given:
+        given.write(task.model_dump_json().encode() + b"\n" + (sound.samples.tobytes() if sound else b""))
+        given.seek(0)
+        process = subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        said, errors = _communicate(process, task.model_dump_json().encode(), stopping)
+        said, errors = _communicate(process, stopping)
     finally:
         process.kill()
         process.wait()
@@ -88,52 +106,60 @@ def run_trial(folder: Path, settings: Settings, stopping: threading.Event) -> Tr
     return Trial(**json.loads(said))
 
 
-def _communicate(process: subprocess.Popen[bytes], task: bytes, stopping: threading.Event) -> tuple[str, str]:
+def _communicate(process: subprocess.Popen[bytes], stopping: threading.Event) -> tuple[str, str]:
     """What the process wrote on standard output and error."""
     deadline = time.monotonic() + TIMEOUT_S
-    given: bytes | None = task
     answer = None
     while answer is None:
         if stopping.is_set():
             raise UpdateError("trial: given up, because the daemon stops")
         if time.monotonic() > deadline:
             raise UpdateError(f"trial: not over after {TIMEOUT_S:g} s; the bundle hangs or is too slow")
-        answer, given = _wait(process, given), None
+        answer = _wait(process)
     said, errors = answer
     return said.decode(errors="replace"), errors.decode(errors="replace")
 
 
-def _wait(process: subprocess.Popen[bytes], given: bytes | None) -> tuple[bytes, bytes] | None:
+def _wait(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes] | None:
     """Both outputs of a process that has ended; None where it is at work still."""
     try:
-        return process.communicate(given, timeout=_POLL_S)
+        return process.communicate(timeout=_POLL_S)
     except subprocess.TimeoutExpired:
         return None
 
 
-def _try(task: _Task) -> Trial:
-    """Within the process: analyse the scene.
+def _try(task: _Task, sound: NDArray[np.float32]) -> Trial:
+    """Within the process: analyse the scene, then the sound of this room (frames, channels).
 
     Raises:
         UserError: the bundle fails.
     """
-    from edge.analysis import Analyzer
     from edge.clips import require_speech_label
     from edge.drift import load_reference
     from edge.pipeline import open_model
     from edge.scene import compose_scene
     from edge.synthesis import SAMPLE_RATE_HZ
-    from edge.track import TrackChunk
 
     model = open_model(task.bundle)
     load_reference(model.bundle)
     if task.clips:
         require_speech_label(model.bundle.manifest)
+    scene = compose_scene(SCENE_S, SCENE_SEED).samples[:, None]
+    windows, times_s = _analyse(model, task, scene, SAMPLE_RATE_HZ)
+    if task.sample_rate_hz:
+        windows += _analyse(model, task, sound, task.sample_rate_hz)[0]
+    return Trial(windows, round(float(np.median(times_s)) * 1000, 3))
+
+
+def _analyse(model: Model, task: _Task, samples: NDArray[np.float32], rate_hz: int) -> tuple[int, list[float]]:
+    """Number of windows, and the seconds that each took."""
+    from edge.analysis import Analyzer
+
     analyzer = Analyzer(
         model.bundle,
         model.backend,
-        input_rate_hz=SAMPLE_RATE_HZ,
-        channels=1,
+        input_rate_hz=rate_hz,
+        channels=samples.shape[1],
         window_s=task.window_s,
         hop_s=task.hop_s,
         thresholds=task.thresholds,
@@ -144,11 +170,9 @@ def _try(task: _Task) -> Trial:
             raise UpdateError(f"{model.name} gives scores that are not between 0 and 1")
 
     analyzer.on_scores = check
-    manifest = model.bundle.manifest
-    hop_s = task.hop_s or manifest.hop_s
+    hop_s = task.hop_s or model.bundle.manifest.hop_s
     # The sound of one window at a time, so that each time is that of one.
-    block = round(hop_s * SAMPLE_RATE_HZ)
-    samples = compose_scene(SCENE_S, SCENE_SEED).samples[:, None]
+    block = round(hop_s * rate_hz)
     times_s: list[float] = []
     for at in range(0, len(samples), block):
         start = time.perf_counter()
@@ -160,7 +184,7 @@ def _try(task: _Task) -> Trial:
                 f"{hop_s * 1000:.0f} ms"
             )
     analyzer.flush()
-    return Trial(analyzer.windows_done, round(float(np.median(times_s)) * 1000, 3))
+    return analyzer.windows_done, times_s
 
 
 def is_too_slow(times_s: Sequence[float], hop_s: float) -> bool:
@@ -170,7 +194,9 @@ def is_too_slow(times_s: Sequence[float], hop_s: float) -> bool:
 
 def main() -> int:
     """Run the task of standard input, and print what came of it as one JSON object."""
-    trial = _try(_Task.model_validate_json(sys.stdin.buffer.read()))
+    line, _, sound = sys.stdin.buffer.read().partition(b"\n")
+    task = _Task.model_validate_json(line)
+    trial = _try(task, np.frombuffer(sound, np.float32).reshape(-1, task.channels))
     print(json.dumps({"windows": trial.windows, "median_ms": trial.median_ms}))
     return 0
 

@@ -20,8 +20,10 @@ import structlog
 from edge.config import Settings
 from edge.errors import ConfigError, UserError
 from edge.files import make_private
+from edge.hooks import Hooks
 from edge.update import fetch
 from edge.update.install import Installer
+from edge.update.recent import RecentSound
 
 log = structlog.get_logger()
 
@@ -59,14 +61,14 @@ class _Request:
 class Updater:
     """Owns the inbox and the thread that installs."""
 
-    def __init__(self, settings: Settings, on_switched: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, hooks: Hooks, on_switched: Callable[[], None]) -> None:
         """`on_switched` is called when the next start would run a new bundle, after whoever asked has been told.
 
         Raises:
             ConfigError: the inbox is no folder that can be written.
         """
         self._stopping = threading.Event()
-        self._installer = Installer(settings, self._stopping)
+        self._installer = Installer(settings, self._stopping, RecentSound(hooks))
         given = settings.update.inbox
         self._inbox = Path(given).expanduser() if given else settings.update_folder / "inbox"
         self._on_switched = on_switched

@@ -167,6 +167,12 @@ def test_texts_alone_are_enough_to_say_something(hearts: Aligned, tmp_path: Path
     assert [label.name for label in load_student(path).labels] == ["loud"]
 
 
+def test_a_task_with_too_few_people_is_told_by_its_name(hearts: Aligned, tmp_path: Path) -> None:
+    task = {**MURMUR, "name": "loud", "column": "systolic_grading", "positive": ["IX/VI"], "negative": ["III/VI"]}
+    with pytest.raises(CorpusError, match=r"task loud: a probe needs 5 training people whose answer is yes"):
+        teach(settings(hearts, tmp_path / "run", tasks=[task]))
+
+
 def test_an_event_that_nobody_recorded_is_told(hearts: Aligned, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no training recording has the event wheeze"):
         teach(settings(hearts, tmp_path / "run", events=["wheeze"]))
@@ -199,6 +205,7 @@ def test_a_task_that_nobody_answers_is_told(hearts: Aligned, tmp_path: Path) -> 
         ({"events": ["murmur"]}, "have one name"),
         ({"quantise_epochs": 2}, "less than epochs"),
         ({"text_labels": [{**TEXT_LABEL, "like": "outcome"}]}, "none of the tasks"),
+        ({"text_labels": [{**TEXT_LABEL, "negative": "A loud murmur is heard."}]}, "its two texts are one"),
         ({"views": {"snr_db": [30.0, 5.0]}}, "the lowest first"),
         ({"recordings": "gone.csv"}, "gone.csv: no such file"),
         ({"teacher": {"aligned": "gone"}}, "gone: holds no encoder"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import cycle
 
@@ -157,3 +158,21 @@ def test_setting_that_the_bundle_cannot_run_with_is_refused(tiny_bundle, tiny_ba
     with pytest.raises(ConfigError) as caught:
         Analyzer(tiny_bundle, tiny_backend, input_rate_hz=16_000, channels=1, **options)
     assert words in str(caught.value)
+
+
+def test_label_counts_for_what_the_labels_that_mask_it_leave(tiny_bundle, tiny_backend, sounds):
+    def tracks(bundle):
+        chunks = []
+        analyzer = Analyzer(bundle, tiny_backend, input_rate_hz=16_000, channels=1)
+        analyzer.on_scores = chunks.append
+        analyzer.push(sounds(16_000, 3.9, COUGHS, BREATHS)[:, None])
+        analyzer.flush()
+        return np.concatenate([chunk.scores for chunk in chunks])
+
+    cough, breath = tiny_bundle.manifest.labels
+    masked = breath.model_copy(update={"masked_by": ("cough",)})
+    manifest = tiny_bundle.manifest.model_copy(update={"labels": (cough, masked)})
+    plain, shown = tracks(tiny_bundle), tracks(replace(tiny_bundle, manifest=manifest))
+    assert np.array_equal(shown[:, 0], plain[:, 0])
+    assert shown[:, 1] == pytest.approx(plain[:, 1] * (1 - plain[:, 0]))
+    assert (shown[:, 1] < plain[:, 1]).any()

@@ -151,7 +151,7 @@ def test_load_with_truncated_file_names_it(tiny_bundle_copy):
 
 
 def test_load_of_something_else_says_what_is_there(tmp_path):
-    assert "no such folder; room" in _refusal(tmp_path / "absent")
+    assert "no such folder; auscultation, room ship" in _refusal(tmp_path / "absent")
     archive = tmp_path / "bundle.tar"
     archive.write_bytes(b"x")
     assert "unpack" in _refusal(archive)

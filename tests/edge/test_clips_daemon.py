@@ -57,6 +57,26 @@ def test_cough_is_kept_unless_somebody_speaks_within_its_clip(
     assert status["clips"] == {"written": 1, "dropped": 0, "speech": 1, "unknown": 0}
 
 
+@pytest.mark.broker
+def test_disk_without_room_for_clips_costs_no_event(
+    tiny_bundle_copy: Path, tmp_path: Path, broker: Broker, sounds: Sounds
+) -> None:
+    bundle = knowing_speech(tiny_bundle_copy)
+    with (
+        Subscriber(broker.port) as subscriber,
+        Daemon(bundle, tmp_path, broker.port, "--clips.enabled", "--clips.min_free_mb", "1000000") as daemon,
+    ):
+        daemon.wait_for("ready")
+        daemon.hear(sounds(16_000, 9.0, coughs=[3.0]))
+        daemon.wait_for("clips_dropped")
+        eventually(lambda: len(subscriber.payloads("/event")) == 1, "the event")
+        eventually(lambda: "degraded" in subscriber.states(), "status degraded")
+        assert daemon.finish() == 0, daemon.errors()
+        eventually(lambda: subscriber.states()[-1:] == ["offline"], "status offline")
+        assert subscriber.payloads("/status")[-1]["clips"]["dropped"] == 1
+    assert list((tmp_path / "clips").iterdir()) == []
+
+
 def test_nothing_is_kept_unless_clips_are_on(tiny_bundle_path: Path, tmp_path: Path, sounds: Sounds) -> None:
     with Daemon(tiny_bundle_path, tmp_path, free_port()) as daemon:
         daemon.hear(sounds(16_000, 8.0, coughs=[3.0]))

@@ -136,6 +136,7 @@ def test_source_that_turns_bad_delivers_what_it_heard_and_ends_with_2(
         (("--source.kind", "file", "--source.path", "/no/such.wav"), "/no/such.wav: no such file"),
         (("--outbox.path", "/proc/outbox.db"), "/proc/outbox.db: "),
         (("--mqtt.ca", "/etc/ca.pem"), "mqtt.tls is false"),
+        (("--mqtt.host", "broker.ward"), "mqtt.host = broker.ward is another machine and mqtt.tls is false"),
         (("--no-bundle.allow_unsigned",), "bundle.trusted_keys is empty"),
     ],
 )
@@ -147,6 +148,17 @@ def test_part_that_cannot_be_opened_is_one_line(
         assert daemon.errors().count("\n") == 1
         assert daemon.errors().startswith("error: ")
         assert told in daemon.errors()
+
+
+def test_end_without_a_broker_says_how_many_messages_are_left(
+    tiny_bundle_path: Path, tmp_path: Path, sounds: Sounds
+) -> None:
+    with Daemon(tiny_bundle_path, tmp_path, free_port()) as daemon:
+        daemon.hear(sounds(16_000, 6.0, coughs=[1.0]))
+        daemon.wait_for("event")
+        assert daemon.stop() == 0, daemon.errors()
+        # The event, and the report of a minute or two.
+        assert daemon.logged("stopped")[0]["waiting"] >= 2
 
 
 def test_second_daemon_on_the_same_outbox_is_refused(tiny_bundle_path: Path, tmp_path: Path) -> None:

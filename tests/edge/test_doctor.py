@@ -24,6 +24,7 @@ from edge.doctor.machine import check_clock, check_disk, check_outbox, judge_clo
 from edge.doctor.model import check_model, judge_time
 from edge.doctor.sound import check_sources
 from edge.sections import OutboxSettings
+from edge.update.record import RecordFile
 from tests.brokers import Subscriber, eventually, free_port, mosquitto
 from tests.certificates import make_certificates
 from tests.sound_servers import SoundServer
@@ -101,6 +102,19 @@ def test_broken_bundle_is_named_with_its_file(tiny_bundle_copy):
     (tiny_bundle_copy / "encoder.onnx").write_bytes(b"broken")
     failure = only_failure(check_model(settings(bundle={"path": str(tiny_bundle_copy), "allow_unsigned": True})))
     assert (failure.check, "encoder.onnx" in failure.detail) == ("bundle", True)
+
+
+def test_bundle_that_an_update_installed_is_the_one_that_is_checked(tiny_bundle_copy, tmp_path):
+    records = RecordFile(tmp_path / "bundles", "")
+    installed = records.store / ("a" * 64)
+    records.change(lambda record: record.model_copy(update={"current": installed.name}))
+    shutil.copytree(tiny_bundle_copy, installed)
+    given = settings(bundle={"allow_unsigned": True}, outbox={"path": str(tmp_path / "outbox.db")})
+    found = list(check_model(given))
+    assert [(finding.check, finding.state) for finding in found] == [("bundle", "ok"), ("backend", "ok")]
+    assert str(installed) in found[0].detail
+    (installed / "frontend.onnx").unlink()
+    assert str(installed) in only_failure(check_model(given)).detail
 
 
 def test_bundle_that_nobody_signed_is_told(tiny_bundle_path):

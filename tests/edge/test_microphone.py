@@ -132,18 +132,37 @@ def test_sound_that_nobody_fetched_in_time_is_a_gap(sound_server):
 
 
 @pytest.mark.broker
-def test_daemon_reports_a_cough_that_a_microphone_heard(sound_server, tiny_bundle_path, tmp_path, broker, sounds):
+def test_daemon_hears_coughs_before_and_after_its_microphone_was_unplugged(
+    sound_server, tiny_bundle_path, tmp_path, broker, sounds
+):
     sound_server.plug_in("ward")
     microphone = ("--source.kind", "microphone", "--source.device", "pulse:ward.monitor")
     with Subscriber(broker.port) as subscriber, Daemon(tiny_bundle_path, tmp_path, broker.port, *microphone) as daemon:
-        daemon.wait_for("ready")
-        eventually(lambda: bool(subscriber.payloads("/status")), "status")
-        deadline = time.monotonic() + PATIENCE_S
-        while not subscriber.payloads("/event") and time.monotonic() < deadline:  # what it plays may not be heard yet
-            sound_server.play("ward", sounds(48_000, 3.0, coughs=[1.0]), 48_000)
+        eventually(lambda: "online" in subscriber.states(), "status online")
+
+        def status() -> dict[str, str]:
+            return subscriber.payloads("/status")[-1]
+
+        def cough() -> None:
+            """Cough until one more event comes: what is played first may not be heard yet."""
+            heard, deadline = len(subscriber.event_ids()), time.monotonic() + PATIENCE_S
+            while len(subscriber.event_ids()) == heard and time.monotonic() < deadline:
+                sound_server.play("ward", sounds(48_000, 2.0, coughs=[0.5]), 48_000)
+
+        cough()
+        sound_server.unplug("ward")
+        eventually(lambda: "PulseAudio has no source ward.monitor" in status()["reason"], "trouble")
+        assert status()["state"] == "degraded"
+        before = len(subscriber.event_ids())
+        sound_server.plug_in("ward")
+        eventually(lambda: "PulseAudio" not in status()["reason"], "no trouble any more")
+        cough()
         assert daemon.stop() == 0, daemon.errors()
-        event = subscriber.payloads("/event")[0]
-    assert (event["label"], event["source"]) == ("cough", "microphone:pulse:ward.monitor")
+        events = subscriber.payloads("/event")
+    assert 1 <= before < len(events)
+    assert {(event["label"], event["source"]) for event in events} == {("cough", "microphone:pulse:ward.monitor")}
+    onsets = [event["onset"] for event in events]
+    assert onsets == sorted(onsets)
 
 
 def test_microphone_without_pyaudio_names_what_to_install():

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from structlog.testing import capture_logs
 
 from edge import clock
 from edge.outbox import Outbox
@@ -76,6 +77,18 @@ class OutboxMachine(RuleBasedStateMachine):
         gone = [self.model[place] for place in set(places) if place < len(self.model)]
         self.outbox.delete(gone)
         self.model = [event_id for event_id in self.model if event_id not in gone]
+
+    @rule(places=st.lists(st.integers(0, 30), max_size=5))
+    def put_and_delete_while_the_disk_refuses(self, places: list[int]) -> None:
+        with disk_without_room(), capture_logs():  # nor could a log be written to a file
+            self.put()
+            self.delete(places)
+            self.put()
+            self.same()
+
+    @rule()
+    def maintain(self) -> None:
+        self.outbox.maintain()
 
     @rule()
     def restart(self) -> None:

@@ -5,7 +5,7 @@ from edge.pacing import Pacing
 
 def test_hop_widens_at_once_and_narrows_after_calm() -> None:
     pacing = Pacing(limit=4)
-    assert [pacing.update(waiting_s, now_s) for now_s, waiting_s in enumerate([0.1, 2.5, 3.0, 9.0])] == [1, 2, 4, 4]
+    assert [pacing.update(lag_s, now_s) for now_s, lag_s in enumerate([0.1, 2.5, 3.0, 9.0])] == [1, 2, 4, 4]
     assert pacing.update(0.5, 4.0) == 4
     assert pacing.update(0.5, 32.9) == 4
     assert pacing.update(0.5, 33.0) == 2  # 30 s after the last time that much waited

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -10,14 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import paho.mqtt.publish as publish
 import pytest
 from numpy.typing import NDArray
 
 from edge.update.archive import pack
+from edge.update.install import Installer
 from edge.update.record import RecordFile
 from tests.brokers import Broker, Subscriber, eventually, free_port
-from tests.programs import ROOT, Daemon
-from tests.updates import archive_of
+from tests.certificates import make_certificates
+from tests.hosts import serving
+from tests.programs import BASE, ROOT, Daemon
+from tests.updates import archive_of, settings
 
 Sounds = Callable[..., NDArray[np.float32]]
 
@@ -47,6 +52,8 @@ def test_archive_in_the_inbox_is_run_after_a_restart_and_left_after_a_crash(
             eventually(lambda: len(bundles_run(daemon)) == 2, "the second start of the same process")
             assert bundles_run(daemon) == ["tiny-1.2.3", "tiny-2.0.0"]
             assert not list(laid.parent.glob("*.tar*"))
+            # The trial has heard a minute of a synthetic room, in 117 windows, and these seconds.
+            assert daemon.logged("update_installed")[0]["windows"] > 117
             daemon.hear(sounds(16_000, 6.0, coughs=[1.0]))
             eventually(lambda: len(subscriber.payloads("/event")) == 2, "an event of each bundle")
             assert [event["bundle"] for event in subscriber.payloads("/event")] == ["tiny-1.2.3", "tiny-2.0.0"]
@@ -59,6 +66,46 @@ def test_archive_in_the_inbox_is_run_after_a_restart_and_left_after_a_crash(
             assert daemon.logged("update_rolled_back")[0]["bundle"] == "tiny-2.0.0"
             eventually(lambda: (subscriber.payloads("/status")[-1]["update"] or {})["state"] == "rolled back", "status")
             assert daemon.stop() == 0
+
+
+@pytest.mark.broker
+def test_command_has_a_bundle_fetched_and_run(tiny_bundle_path: Path, tmp_path: Path, broker: Broker) -> None:
+    make_certificates(tmp_path)
+    content = archive_of(tiny_bundle_path, tmp_path).read_bytes()
+    with serving(tmp_path) as host, Subscriber(broker.port) as subscriber:
+        host.archives["/fleet/room.tar"] = content
+        flags = ("--commands.enabled", "--update.enabled", "--update.hosts", host.host)
+        flags += ("--update.ca", str(tmp_path / "ca.pem"))
+
+        def send(command_id: str, sha256: str) -> None:
+            url = f"https://{host.host}/fleet/room.tar"
+            command = {"id": command_id, "command": "update", "url": url, "sha256": sha256}
+            publish.single(f"{BASE}/command", json.dumps(command), qos=1, hostname="127.0.0.1", port=broker.port)
+
+        def results() -> list[tuple[str, str]]:
+            return [(answer["id"], answer["result"]) for answer in subscriber.payloads("/command/result")]
+
+        with Daemon(tiny_bundle_path, tmp_path, broker.port, *flags) as daemon:
+            eventually(lambda: "online" in subscriber.states(), "status online")
+            send("wrong", "0" * 64)
+            eventually(lambda: ("wrong", "refused") in results(), "the refusal")
+            assert "its SHA-256 is" in subscriber.payloads("/command/result")[-1]["reason"]
+            send("right", hashlib.sha256(content).hexdigest())
+            eventually(lambda: ("right", "done") in results(), "the answer")
+            eventually(lambda: bundles_run(daemon) == ["tiny-1.2.3", "tiny-2.0.0"], "the restart")
+            assert daemon.stop() == 0, daemon.errors()
+
+
+def test_source_that_cannot_be_opened_is_not_held_against_a_new_bundle(tiny_bundle_path: Path, tmp_path: Path) -> None:
+    device = settings(tiny_bundle_path, tmp_path)
+    assert Installer(device).install(str(archive_of(tiny_bundle_path, tmp_path))).switched
+    missing = ("--source.kind", "file", "--source.path", "/no/such.wav")
+    for _ in range(2):
+        with Daemon(tiny_bundle_path, tmp_path, free_port(), *missing) as daemon:
+            assert daemon.finish() == 2
+    with Daemon(tiny_bundle_path, tmp_path, free_port()) as daemon:
+        daemon.wait_for("ready")
+        assert bundles_run(daemon) == ["tiny-2.0.0"]
 
 
 def test_bundle_that_runs_well_is_confirmed(tiny_bundle_path: Path, tmp_path: Path, sounds: Sounds) -> None:

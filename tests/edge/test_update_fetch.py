@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import http.server
 import os
-import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,71 +14,9 @@ from edge.errors import UpdateError
 from edge.sections import UpdateSettings
 from edge.update.fetch import shown, take
 from tests.certificates import make_certificates
+from tests.hosts import CONTENT, Host, serving
 
-CONTENT = bytes(range(256)) * 3000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    """What the path asks for."""
-
-    server: _Server
-
-    def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("Authorization", "")))
-        if self.path.startswith("/to/"):
-            self.send_response(302)
-            self.send_header("Location", self.server.redirects[self.path.removeprefix("/to/")])
-            self.end_headers()
-        elif self.path.startswith("/room.tar"):
-            self._answer(len(CONTENT), CONTENT)
-        elif self.path == "/half.tar":
-            self._answer(len(CONTENT), CONTENT[: len(CONTENT) // 2])
-        elif self.path == "/large.tar":
-            self._answer(2_000_000, b"")
-        elif self.path == "/endless.tar":
-            self._answer(None, bytes(1_100_000))
-        elif self.path == "/silent.tar":
-            self._answer(len(CONTENT), CONTENT[:1000])
-            self.server.released.wait(60)
-        else:
-            self.send_error(404)
-
-    def _answer(self, length: int | None, content: bytes) -> None:
-        self.send_response(200)
-        if length is not None:
-            self.send_header("Content-Length", str(length))
-        self.end_headers()
-        with contextlib.suppress(OSError):
-            self.wfile.write(content)
-
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-        pass
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    def __init__(self, certificates: Path | None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.asked: list[tuple[str, str]] = []
-        self.redirects: dict[str, str] = {}
-        self.released = threading.Event()
-        if certificates is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificates / "broker.pem", certificates / "broker.key")
-            self.socket = context.wrap_socket(self.socket, server_side=True)
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self.server_port}"
-
-
-@contextlib.contextmanager
-def serving(certificates: Path | None) -> Iterator[_Server]:
-    with _Server(certificates) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield server
-        server.released.set()
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +27,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def server(certificates: Path) -> Iterator[_Server]:
+def server(certificates: Path) -> Iterator[Host]:
     with serving(certificates) as server:
         yield server
 
 
 @pytest.fixture
-def settings(server: _Server, certificates: Path) -> UpdateSettings:
+def settings(server: Host, certificates: Path) -> UpdateSettings:
     return UpdateSettings(hosts=(server.host,), ca=str(certificates / "ca.pem"), max_mb=1.0)
 
 
@@ -111,14 +46,14 @@ def taken(tmp_path: Path, origin: str, settings: UpdateSettings, stopping: threa
 
 
 def test_archive_is_fetched_from_a_named_host_that_proves_itself(
-    tmp_path: Path, server: _Server, settings: UpdateSettings
+    tmp_path: Path, server: Host, settings: UpdateSettings
 ) -> None:
     assert taken(tmp_path, f"https://{server.host}/room.tar", settings) == SHA256
     assert server.asked == [("/room.tar", "")]
 
 
 def test_credentials_go_to_the_named_host_and_not_where_it_redirects(
-    tmp_path: Path, server: _Server, settings: UpdateSettings, certificates: Path
+    tmp_path: Path, server: Host, settings: UpdateSettings, certificates: Path
 ) -> None:
     (tmp_path / "token").write_text("Bearer hush\n")
     with serving(certificates) as other:
@@ -132,7 +67,7 @@ def test_credentials_go_to_the_named_host_and_not_where_it_redirects(
 
 
 def test_host_with_a_certificate_of_another_authority_is_not_trusted(
-    tmp_path: Path, server: _Server, settings: UpdateSettings
+    tmp_path: Path, server: Host, settings: UpdateSettings
 ) -> None:
     make_certificates(tmp_path)
     other = settings.model_copy(update={"ca": str(tmp_path / "ca.pem")})
@@ -156,7 +91,7 @@ def test_host_with_a_certificate_of_another_authority_is_not_trusted(
     ],
 )
 def test_what_a_host_must_not_do_is_one_line(
-    tmp_path: Path, server: _Server, settings: UpdateSettings, path: str, told: str
+    tmp_path: Path, server: Host, settings: UpdateSettings, path: str, told: str
 ) -> None:
     server.redirects |= {
         "http": "http://127.0.0.1/room.tar",
@@ -182,7 +117,7 @@ def test_what_a_host_must_not_do_is_one_line(
     ],
 )
 def test_url_that_is_not_to_be_asked_is_refused_unasked_and_without_its_secrets(
-    tmp_path: Path, server: _Server, settings: UpdateSettings, url: str, told: str
+    tmp_path: Path, server: Host, settings: UpdateSettings, url: str, told: str
 ) -> None:
     with pytest.raises(UpdateError, match=told) as refusal:
         taken(tmp_path, url.replace("HOST", server.host), settings)
@@ -199,14 +134,14 @@ def test_url_that_is_not_to_be_asked_is_refused_unasked_and_without_its_secrets(
     ],
 )
 def test_setting_that_does_not_serve_is_one_line(
-    tmp_path: Path, server: _Server, settings: UpdateSettings, setting: dict[str, object], told: str
+    tmp_path: Path, server: Host, settings: UpdateSettings, setting: dict[str, object], told: str
 ) -> None:
     with pytest.raises(UpdateError, match=told):
         taken(tmp_path, f"https://{server.host}/room.tar", settings.model_copy(update=setting))
     assert server.asked == []
 
 
-def test_fetching_is_given_up_when_the_daemon_stops(tmp_path: Path, server: _Server, settings: UpdateSettings) -> None:
+def test_fetching_is_given_up_when_the_daemon_stops(tmp_path: Path, server: Host, settings: UpdateSettings) -> None:
     stopping = threading.Event()
     stopping.set()
     with pytest.raises(UpdateError, match="given up, because the daemon stops"):

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge.bundle import Bundle, load_bundle, write_manifest
 from edge.config import Settings
 from edge.errors import UpdateError
+from edge.hooks import Hooks
+from edge.sources.base import Block
 from edge.update import install as install_module
 from edge.update import trial as trial_module
 from edge.update.archive import pack
 from edge.update.install import Installer
+from edge.update.recent import RecentSound, Sound
 from edge.update.record import RecordFile
 from edge.update.trial import is_too_slow
 from tests.updates import archive_of, next_version, settings
@@ -179,6 +183,30 @@ def test_bundle_whose_process_dies_or_hangs_in_its_trial_is_refused(
     if "sleep" in does:
         monkeypatch.setattr(trial_module, "TIMEOUT_S", 0.5)
     refuse(settings(tiny_bundle_path, tmp_path / "state"), archive_of(tiny_bundle_path, tmp_path), told)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_trial_hears_this_room_too(tiny_bundle_path: Path, tmp_path: Path, channels: int) -> None:
+    device = settings(tiny_bundle_path, tmp_path / "state")
+    alone = trial_module.run_trial(tiny_bundle_path, device, threading.Event())
+    sound = Sound(np.full((48_000 * 5, channels), 0.1, np.float32), 48_000)
+    # Windows of 2 s every 0.5 s of 5 s.
+    assert trial_module.run_trial(tiny_bundle_path, device, threading.Event(), sound).windows == alone.windows + 7
+
+
+def test_newest_seconds_of_the_first_listener_are_what_a_trial_hears() -> None:
+    hooks = Hooks()
+    recent = RecentSound(hooks)
+    assert recent.take() is None
+    first: Any = SimpleNamespace(name="bed-1", source=SimpleNamespace(sample_rate_hz=100))
+    second: Any = SimpleNamespace(name="bed-2", source=SimpleNamespace(sample_rate_hz=100))
+    for second_s in range(30):
+        hooks.block(first, Block(second_s * 100, np.full((100, 2), second_s, np.float32)))
+        hooks.block(second, Block(second_s * 100, np.full((100, 1), 99, np.float32)))
+    sound = recent.take()
+    assert sound is not None
+    assert (sound.samples.shape, sound.sample_rate_hz) == ((2000, 2), 100)
+    assert sound.samples[:, 0].tolist() == [float(second_s) for second_s in range(10, 30) for _ in range(100)]
 
 
 def test_trial_is_given_up_when_the_daemon_stops(tiny_bundle_path: Path, tmp_path: Path) -> None:

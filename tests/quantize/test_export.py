@@ -20,11 +20,13 @@ from edge.analysis import Analyzer
 from edge.backends import open_backend
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import check_golden, load_bundle
+from edge.drift import load_reference
 from edge.errors import UserError
 from quantize import gate
 from quantize.config import ExportSettings
 from quantize.export import export
 from quantize.golden import golden_windows
+from quantize.results import write_report
 from quantize.sign import write_keys
 
 
@@ -50,7 +52,8 @@ def test_bundle_loads_and_gives_its_golden_outputs(exported: Path) -> None:
     bundle = load_bundle(exported, allow_unsigned=True)
     check_golden(bundle, open_backend(bundle))
     assert len(bundle.golden()["waveform"]) >= 8
-    assert sorted(bundle.manifest.files) == ["card.md", "encoder.onnx", "frontend.onnx", "golden.npz"]
+    assert sorted(bundle.manifest.files) == ["card.md", "drift.npz", "encoder.onnx", "frontend.onnx", "golden.npz"]
+    assert load_reference(bundle) is not None
 
 
 def test_manifest_holds_labels_corpora_and_metrics(exported: Path) -> None:
@@ -197,7 +200,7 @@ def test_json_is_all_that_is_printed_and_tells_every_way_that_was_tried(
     printed = unusual[2]
     tried = {way["calibrator"] for way in printed["selection"]["tried"]}
     assert tried == {"minmax", "entropy", "percentile99.99", "percentile99.9"}
-    assert printed["int8_against_float32"]["cka"] > 0.99
+    assert printed["candidates"]["int8"]["error"]["cka"] > 0.99
     assert printed["left_out"] == []
 
 
@@ -276,6 +279,18 @@ def test_disk_that_is_full_ends_with_one_line_and_leaves_nothing(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_report_without_a_place_ends_with_one_line_before_the_work(
+    checkpoint_path: Path, recordings: Path, tmp_path: Path
+) -> None:
+    settings = _settings(checkpoint_path, recordings, tmp_path / "b", report=tmp_path / "no" / "report.json")
+    _refused(settings, r"report\.json: there is no folder .*no; make it first")
+
+
+def test_report_that_does_not_fit_is_named() -> None:
+    with pytest.raises(UserError, match="/dev/full: the report cannot be written"):
+        write_report(Path("/dev/full"), "{}")
 
 
 def test_too_few_recordings_to_calibrate_end_with_one_line(

@@ -53,22 +53,23 @@ def test_thresholds_by_command_change_what_is_heard_and_survive_the_restart_by_c
         daemon.hear(cough)
         send(broker, {"id": "t", "command": "thresholds", "thresholds": {"cough": 0.5}, "keep": True})
         eventually(lambda: results(subscriber) == [("t", "done")], "the answer")
+        now = {"cough": {"on": 0.5, "bundle": 0.6}}
+        eventually(lambda: subscriber.payloads("/status")[-1]["thresholds"] == now, "the thresholds in the status")
         daemon.hear(cough)
         daemon.hear(cough)
         eventually(lambda: len(subscriber.event_ids()) >= 1, "a cough over the new threshold")
         send(broker, {"id": "r", "command": "restart"})
         eventually(lambda: ("r", "accepted") in results(subscriber), "the answer to restart")
         eventually(lambda: len(daemon.logged("ready")) == 2, "the second start")
-        status = {"cough": {"on": 0.5, "bundle": 0.6}}
         eventually(
             lambda: (
                 (last := retained(broker.port, f"{BASE}/status")) is not None
                 and last["state"] == "online"
-                and last["thresholds"] == status
+                and last["thresholds"] == now
             ),
             "the status of the second run",
         )
-        assert daemon.logged("thresholds_differ")[-1]["from_bundle"] == status
+        assert daemon.logged("thresholds_differ")[-1]["from_bundle"] == now
 
 
 def test_retained_command_is_refused_and_a_device_without_leave_hears_none(
