@@ -148,7 +148,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "header for all": (extension(tarfile.XGLTYPE, b"11 path=x\n") + FILE, "a header for all files"),
     "headers in a chain": (extension(tarfile.XHDTYPE, b"12 a=123456\n") * 5000 + FILE, "headers longer than any"),
     "headers in a chain within a folder": (with_chain_in_folder(), "a folder with content"),
-    "endless number": (extension(tarfile.XHDTYPE, b"9" * 16_000 + b" a=b") + FILE, "no .tar file, or a damaged one"),
+    "endless number": (extension(tarfile.XHDTYPE, b"9" * 16_000 + b" a=b") + FILE, "no .tar file"),
     "endless header": (extension(tarfile.XHDTYPE, b"9" * 100_000) + FILE, "headers longer than any"),
     "too many files": (tar_of(*(member(f"a{i}") for i in range(MAX_FILES + 1))), f"more than {MAX_FILES} files"),
     "too large": (tar_of(member("a", content=bytes(LIMIT + 1))), "more than update.max_mb = 1"),
