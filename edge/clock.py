@@ -61,7 +61,9 @@ class Reading:
 
 def read() -> Reading:
     """Read both clocks."""
-    return Reading(utc_now(), time.monotonic(), is_synchronised())
+    # Asked first: if the clock is set meanwhile, no time from before may count as true.
+    synchronised = is_synchronised()
+    return Reading(utc_now(), time.monotonic(), synchronised)
 
 
 class StepWatch:
