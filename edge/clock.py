@@ -11,6 +11,7 @@ import ctypes
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import cache
 
 from edge.errors import ConfigError
 
@@ -111,7 +112,13 @@ def is_synchronised() -> bool:
     A kernel that does not say, or a container that may not ask, counts as not synchronised.
     """
     try:
-        state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+        state: int = _libc().adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     except (AttributeError, OSError):
         return False
     return 0 <= state < _TIME_ERROR
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    """Opened once: the clock is read with every block, and opening costs more than the question."""
+    return ctypes.CDLL(None)

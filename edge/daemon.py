@@ -70,6 +70,8 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
         )
         if farewell != "failed":
             device.running.end()
+    if device.ending.is_restart:
+        device.notifier.alive()  # systemd's watchdog goes on, and the next sign comes when the new start is ready
     device.ending.restart_if_due()
     return 0
 
@@ -84,12 +86,12 @@ def _open(settings: Settings, sources: Sequence[Named] | None) -> Device:
 
 
 def _listen(device: Device) -> None:
-    """Until all listeners are done, or one has met a defect, or they are not done in time once told to stop."""
+    """Until all listeners are done, or are not done in time once told to stop; a defect in one stops the others."""
     turn_s = min(_TURN_S, device.notifier.interval_s or _TURN_S)
     while not device.listeners.wait(turn_s):
         device.upkeep.turn()
         if device.listeners.defect is not None:
-            break
+            device.listeners.stop()
         if device.listeners.stopping_s > _STOP_S:
             log.error("listeners_do_not_end", action="the sound of the last seconds is lost")
             break
