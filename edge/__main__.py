@@ -1,4 +1,4 @@
-"""The program on the device: ``python -m edge {run,replay,score,verify,engine,devices,update}``.
+"""The program on the device: ``python -m edge {run,replay,score,verify,engine,devices,doctor,update}``.
 
 Does: reads the command line, starts what it names, and turns a mistake of the user into one line on standard error and
 exit status 2. Does not: do the work. What a command needs is imported when that command runs, so that the others start

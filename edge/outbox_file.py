@@ -126,13 +126,11 @@ class OutboxFile:
 
     def drop_stored_before(self, instant: float) -> int:
         """Drop messages stored before a Unix time in seconds; returns how many."""
-        with self._database:
-            return self._count_out("DELETE FROM message WHERE stored_at < ?", instant)
+        return self._count_out("DELETE FROM message WHERE stored_at < ?", instant)
 
     def drop_oldest(self, count: int) -> int:
         """Drop the oldest telemetry, or where there is none the oldest messages: `count` at most; returns how many."""
-        with self._database:
-            return next(filter(None, (self._count_out(query, count) for query in _DROP_OLDEST)), 0)
+        return next(filter(None, (self._count_out(query, count) for query in _DROP_OLDEST)), 0)
 
     def size_bytes(self) -> int:
         """What the messages and their index take, without the room that deleted ones left."""
@@ -146,8 +144,9 @@ class OutboxFile:
         self._database.close()
 
     def _count_out(self, query: str, value: float) -> int:
-        gone = self._database.execute(query, (value,)).rowcount
-        self.depth -= gone
+        with self._database:
+            gone = self._database.execute(query, (value,)).rowcount
+        self.depth -= gone  # which the disk has taken
         return gone
 
 

@@ -39,6 +39,8 @@ _REFUSED = {
     tarfile.GNUTYPE_LONGLINK: "a link",
     tarfile.XGLTYPE: "a header for all files",
 }
+_SPARSE = b"GNU.sparse"
+"""In the records of a sparse file, which `tarfile` follows, however many holes they tell of, before it hands it out."""
 _CHANGES_MEANING = ("path", "linkpath", "size", "hdrcharset", "GNU.sparse")
 """Pax records, by how they begin, that make of a member something else than its header says."""
 
@@ -94,7 +96,9 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int) -> None:
                 _extract(tar, folder, max_bytes)
         _check_compressed(folder, max_bytes)
         sync_folder(folder)
-    except (tarfile.TarError, UnicodeError) as error:
+    except UpdateError:
+        raise
+    except (tarfile.TarError, ValueError) as error:  # tarfile takes some numbers for what they say
         raise UpdateError(f"the archive is no .tar file, or a damaged one: {first_line(error)}") from error
     except OSError as error:
         raise UpdateError(f"the archive cannot be unpacked in {folder.parent}: {error.strerror}") from error
@@ -122,6 +126,8 @@ def _headers(stream: BinaryIO) -> Iterator[tarfile.TarInfo]:
         if header.type == tarfile.XHDTYPE:
             if extended or header.size > _MAX_EXTENSION_BYTES:
                 raise UpdateError(f"the archive holds {_shown(header)} with headers longer than any of a bundle")
+            if _SPARSE in stream.read(header.size):
+                raise UpdateError(f"the archive holds {_shown(header)} with headers that no bundle needs")
             extended = True
             continue
         extended = False
@@ -129,6 +135,9 @@ def _headers(stream: BinaryIO) -> Iterator[tarfile.TarInfo]:
 
 
 def _check(header: tarfile.TarInfo) -> None:
+    if header.type == tarfile.DIRTYPE and header.size:
+        # `tarfile` would take what stands there for further headers, which nobody has looked at.
+        raise UpdateError(f"the archive holds {_shown(header)}, a folder with content")
     if header.type in _CONTENT or header.type == tarfile.DIRTYPE:
         return
     kind = _REFUSED.get(header.type, "of an unknown kind")

@@ -40,7 +40,10 @@ def shown(origin: str) -> str:
     """An origin for the log: a URL without what may be secret in it, its user and its query."""
     if not is_url(origin):
         return origin
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return f"{origin.partition(':')[0]}://…"  # no URL: nobody knows where in it a secret stands
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
@@ -126,8 +129,9 @@ def _check_url(url: str, settings: UpdateSettings) -> None:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or _HTTPS_PORT
-    except ValueError as error:
-        raise UpdateError(f"{where}: is no URL: {error}") from error
+    except ValueError:
+        # Without its cause, which quotes user and password.
+        raise UpdateError(f"{where}: is no URL; write it as https://host/path") from None
     if parts.scheme != "https":
         raise UpdateError(f"{where}: is not fetched over {parts.scheme}, only over https")
     if parts.username is not None or parts.password is not None:

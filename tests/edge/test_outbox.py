@@ -229,3 +229,20 @@ def test_age_cap_drops_only_what_two_set_clocks_call_old(
     assert len(ids(outbox)) == left
     assert outbox.dropped == 3 - left
     outbox.close()
+
+
+def test_old_messages_that_a_full_disk_keeps_are_counted_as_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "is_synchronised", lambda: True)
+    outbox = open_outbox(tmp_path / "outbox.db")
+    fill(outbox, 3)
+    age(tmp_path / "outbox.db", 31)
+    with disk_without_room(), capture_logs():
+        for _ in range(3):
+            outbox.maintain()
+        assert outbox.depth == len(ids(outbox)) == 3
+        assert outbox.dropped == 0
+    outbox.maintain()
+    assert (outbox.depth, outbox.dropped) == (0, 3)
+    outbox.close()

@@ -78,6 +78,20 @@ def with_size(size: bytes) -> bytes:
     return bytes(block) + bytes(1024)
 
 
+def with_sparse_content() -> bytes:
+    """One file whose records say that its content begins with numbers, which it does not."""
+    records = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
+    return extension(tarfile.XHDTYPE, records) + FILE
+
+
+def with_chain_in_folder() -> bytes:
+    """A folder that tells of content, in which a chain of headers hides."""
+    chain = extension(tarfile.GNUTYPE_LONGNAME, b"a") * 5000
+    folder = tarfile.TarInfo("room")
+    folder.type, folder.size = tarfile.DIRTYPE, len(chain)
+    return folder.tobuf(tarfile.USTAR_FORMAT) + chain + FILE
+
+
 def test_packed_bundle_comes_out_as_it_was(bundle: Path, tmp_path: Path) -> None:
     unpack(pack(bundle, tmp_path / "room.tar"), tmp_path / "out", max_bytes=LIMIT)
     assert contents(tmp_path / "out") == contents(bundle)
@@ -129,8 +143,12 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "another name by record": (with_record("path", "../../evil.sh", FILE), "headers that no bundle needs"),
     "another size by record": (with_record("size", "9999999999", FILE), "headers that no bundle needs|cut short"),
     "sparse by record": (with_record("GNU.sparse.map", "0,1,9,1", FILE), "headers that no bundle needs"),
+    "sparse by a record without numbers": (with_record("GNU.sparse.map", "a,b", FILE), "headers that no bundle needs"),
+    "sparse by its content": (with_sparse_content(), "headers that no bundle needs"),
     "header for all": (extension(tarfile.XGLTYPE, b"11 path=x\n") + FILE, "a header for all files"),
     "headers in a chain": (extension(tarfile.XHDTYPE, b"12 a=123456\n") * 5000 + FILE, "headers longer than any"),
+    "headers in a chain within a folder": (with_chain_in_folder(), "a folder with content"),
+    "endless number": (extension(tarfile.XHDTYPE, b"9" * 16_000 + b" a=b") + FILE, "no .tar file"),
     "endless header": (extension(tarfile.XHDTYPE, b"9" * 100_000) + FILE, "headers longer than any"),
     "too many files": (tar_of(*(member(f"a{i}") for i in range(MAX_FILES + 1))), f"more than {MAX_FILES} files"),
     "too large": (tar_of(member("a", content=bytes(LIMIT + 1))), "more than update.max_mb = 1"),

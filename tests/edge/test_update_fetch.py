@@ -66,6 +66,13 @@ def test_credentials_go_to_the_named_host_and_not_where_it_redirects(
         assert other.asked == [("/room.tar?signed=1", "")]
 
 
+@pytest.mark.parametrize("url", ["https://user:hush@[1/room.tar?token=hush", "https://user:hush@\u2100/room.tar"])
+def test_what_is_no_url_is_refused_without_being_shown(tmp_path: Path, settings: UpdateSettings, url: str) -> None:
+    with pytest.raises(UpdateError, match=r"^https://…: is no URL; write it") as refusal:
+        taken(tmp_path, url, settings)
+    assert "hush" not in str(refusal.value)
+
+
 def test_host_with_a_certificate_of_another_authority_is_not_trusted(
     tmp_path: Path, server: Host, settings: UpdateSettings
 ) -> None:

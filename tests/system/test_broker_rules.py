@@ -51,12 +51,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     make_certificates(folder)
     for user in USERS:
-        create = [] if (folder / "acula.passwd").exists() else ["-c"]
-        command = ["mosquitto_passwd", "-b", *create, str(folder / "acula.passwd"), user, f"secret of {user}"]
-        subprocess.run(command, check=True)
+        accounts = folder / ("acula-devices.passwd" if user.startswith("bed") else "acula-people.passwd")
+        create = [] if accounts.exists() else ["-c"]
+        subprocess.run(["mosquitto_passwd", "-b", *create, str(accounts), user, f"secret of {user}"], check=True)
     (folder / "acula.acl").write_text((ROOT / "deploy" / "mosquitto" / "acula.acl").read_text())
-    for name in ("acula.acl", "acula.passwd"):
-        (folder / name).chmod(0o644)
+    for path in folder.glob("acula*"):
+        path.chmod(0o644)
     ports = {"8883": free_port(), "8884": free_port()}
     text = (ROOT / "deploy" / "mosquitto" / "acula.conf").read_text()
     text = text.replace("/etc/mosquitto/certs", str(folder)).replace("/etc/mosquitto", str(folder))
@@ -184,15 +184,25 @@ def test_hostile_device_that_claims_the_others_identity_does_not_push_it_out(
     assert states().count("offline") <= 2  # one may be retained from before
 
 
-def test_nobody_connects_without_tls_or_password(site: Site) -> None:
-    port, reasons = site.port("bed-12"), []
-    for tls, user in ((False, "bed-12"), (True, None)):
-        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
-        client.on_connect = lambda _client, _data, _flags, reason, _properties: reasons.append(str(reason))
-        if tls:
-            client.tls_set_context(ssl.create_default_context(cafile=site.folder / "ca.pem"))
-        if user:
-            client.username_pw_set(user, f"secret of {user}")
-        client.connect("127.0.0.1", port)
-        eventually(lambda: client.loop(0.1) != paho.MQTT_ERR_SUCCESS, "the end of the connection")  # noqa: B023
-    assert reasons in (["Not authorized"], ["Bad user name or password"], [])
+@pytest.mark.parametrize(
+    ("listener", "tls", "user"),
+    [
+        ("8883", False, "bed-12"),
+        ("8883", True, ""),
+        ("8883", True, "operator"),
+        ("8884", True, "bed-13"),  # there it could claim bed-12's identity and push it out
+    ],
+)
+def test_nobody_connects_without_tls_or_password_or_where_others_do(
+    site: Site, listener: str, tls: bool, user: str
+) -> None:
+    client, reasons = paho.Client(CallbackAPIVersion.VERSION2, "bed-12", protocol=MQTTProtocolVersion.MQTTv311), []
+    client.on_connect = lambda _client, _data, _flags, reason, _properties: reasons.append(str(reason))
+    if tls:
+        client.tls_set_context(ssl.create_default_context(cafile=site.folder / "ca.pem"))
+    if user:
+        client.username_pw_set(user, f"secret of {user}")
+    client.connect("127.0.0.1", site.ports[listener])
+    eventually(lambda: bool(reasons) or client.loop(0.1) != paho.MQTT_ERR_SUCCESS, "the end of the connection")
+    client.disconnect()
+    assert reasons in ([], ["Not authorized"], ["Bad user name or password"])
