@@ -107,9 +107,12 @@ class Device:
 class Faults:
     """What the process that hears does not do to itself: broker and disk, from their place to their end."""
 
-    def __init__(self, faults: list[Fault], broker: Broker, subscriber: Subscriber, device: Device) -> None:
+    def __init__(
+        self, faults: list[Fault], broker: Broker, subscriber: Subscriber, device: Device, books: Books
+    ) -> None:
         self._due = [fault for fault in faults if fault.kind in ("broker", "disk")]
-        self._broker, self._subscriber, self._device = broker, subscriber, device
+        self._broker, self._subscriber, self._device, self._books = broker, subscriber, device, books
+        self._connections = 0
         self._ends: dict[Kind, float] = {}
 
     def turn(self, heard_s: float) -> None:
@@ -127,6 +130,7 @@ class Faults:
             self._device.fill_disk(full=True)
             return
         self._subscriber.catch_up()
+        self._connections = self._connections_told
         self._broker.kill()
 
     def _end(self, kind: Kind) -> None:
@@ -134,13 +138,19 @@ class Faults:
             self._device.fill_disk(full=False)
         else:
             self._broker.start()
+            # The device's pause between attempts grows to half a minute, in which it would hear an hour.
+            wait(lambda: self._connections_told > self._connections)
+
+    @property
+    def _connections_told(self) -> int:
+        return self._books.told["broker_connected"]
 
 
 def main() -> int:
     """Soak and print; 1 where something was lost or went wrong."""
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--hours", type=float, default=24.0, help="of sound (default: 24)")
-    parser.add_argument("--faults", type=int, default=40, help="of each of the four kinds (default: 40)")
+    parser.add_argument("--faults", type=int, default=24, help="of each of the four kinds (default: 24)")
     parser.add_argument("--bits", type=int, choices=(31, 32), default=31, help="count from below 2^BITS (default: 31)")
     parser.add_argument("--seed", type=int, default=1, help="of the scene and the faults (default: 1)")
     parser.add_argument("--scene", type=float, default=600.0, help="seconds of the repeated scene (default: 600)")
@@ -175,7 +185,7 @@ def measure(options: argparse.Namespace) -> int:
         }
         device = Device(task, settings, books)
         try:
-            _soak(task, device, books, Faults(plan(task), broker, subscriber, device))
+            _soak(task, device, books, Faults(plan(task), broker, subscriber, device, books))
             status = device.end()
             subscriber.catch_up()
             waiting = _enter_waiting(path, books)
