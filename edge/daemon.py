@@ -13,7 +13,7 @@ import structlog
 from edge import logs
 from edge.config import Settings
 from edge.device import Device
-from edge.errors import AudioError, OutboxError, UserError
+from edge.errors import BundleError, UserError
 from edge.update.running import RunningBundle
 
 log = structlog.get_logger()
@@ -75,8 +75,10 @@ def _open(settings: Settings) -> Device:
     running = RunningBundle(settings)
     try:
         return Device(settings, running)
-    except (AudioError, OutboxError):
-        running.end()  # in order: a new bundle is not to blame for the source or the disk
+    except BundleError:
+        raise
+    except UserError:
+        running.end()  # in order: a new bundle is not to blame for a source, a disk or a setting
         raise
 
 
