@@ -9,7 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
-from align.encoders.base import EncoderSpec
+from align.encoders.spec import EncoderSpec
+from align.files import refuse_absent
 from align.presets import fill_in
 from align.tasks import Task
 from align.teacher.spec import TeacherSpec
@@ -90,3 +91,21 @@ class AlignSettings(ProgramSettings):
     @classmethod
     def _fill_in(cls, given: dict[str, Any]) -> dict[str, Any]:
         return fill_in(given)
+
+
+def is_demonstration(settings: AlignSettings) -> bool:
+    """Whether the training synthesises its own corpus and reports, which are not there before."""
+    corpus = settings.output / "corpus"
+    return (settings.recordings, settings.reports) == (corpus / "recordings.csv", corpus / "reports.parquet")
+
+
+def refuse_missing(settings: AlignSettings) -> None:
+    """Stop if what the settings name is not there, before anything slow begins.
+
+    Raises:
+        ConfigError: that is so.
+    """
+    if settings.preset == "demo" and is_demonstration(settings):
+        return
+    refuse_absent(settings.recordings, "give the CSV that lists the recordings")
+    refuse_absent(settings.reports, "write it with python -m align.report")

@@ -82,7 +82,7 @@ def scores_of(settings: AlignSettings, trained: bool) -> dict[str, Any]:
     from align.encoders import build_encoder
     from align.probe import probe_scores
     from align.tasks import examples
-    from align.train import open_pairs, train
+    from align.training import open_pairs, train
 
     torch.manual_seed(settings.seed)
     encoder = train(settings).encoder if trained else build_encoder(settings.encoder)

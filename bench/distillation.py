@@ -87,7 +87,7 @@ def scores_of(condition: str, seed: int, recordings: Path, output: Path) -> dict
 
     from align.baseline import log_mel_statistics
     from align.embedding import embed_recordings as embed_by_encoder
-    from align.train import train
+    from align.training import train
     from distill.checkpoint import load_student
     from distill.course import teach
     from distill.embedding import embed_recordings

@@ -6,8 +6,8 @@ device had told to be stored and the subscriber never got: it must be 0. Repeate
 once: a kill repeats one event at most.
 
 The outbox lies in memory (/dev/shm) unless --folder says otherwise: a kill is no loss of power, and what the kernel
-holds survives it. The broker is configured to hand a message on before it acknowledges it, and the subscriber's session
-outlives the broker, so that what the broker loses is not counted against the device. It does not detect anything.
+holds survives it. What the broker loses is not counted against the device (`bench.mosquitto`). It does not detect
+anything.
 
     python -m bench.kills
 """
@@ -18,23 +18,17 @@ import argparse
 import json
 import os
 import random
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tqdm import tqdm
 
+from bench.mosquitto import PATIENCE_S, Broker, Subscriber, wait
 from edge import logs
 from edge.errors import UserError, exit_status
 from edge.mqtt import Publisher
@@ -42,10 +36,8 @@ from edge.outbox import Outbox
 from edge.sections import LogSettings, MqttSettings
 
 BASE = "acula/bench/kills"
-_MARK = "bench/mark"
 BACKLOG = 2000
 """The device pauses while so many events wait."""
-PATIENCE_S = 600.0
 _LAST_S = 30.0
 """How long the last events may take from the broker to the subscriber."""
 
@@ -61,6 +53,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the places of the kills (default: 1)")
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="for the outbox (default: /dev/shm)")  # noqa: S108
     options = parser.parse_args()
+    if not options.folder.is_dir():
+        parser.error(f"--folder {options.folder}: no such folder")
     return exit_status(lambda: measure(options))
 
 
@@ -81,7 +75,10 @@ def measure(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="acula-kills-", dir=options.folder) as name:
         broker = Broker(Path(name))
         broker.start()
-        subscriber = Subscriber(broker)
+        received: Counter[str] = Counter()
+        subscriber = Subscriber(
+            broker, [f"{BASE}/event"], lambda _, payload: received.update([json.loads(payload)["event_id"]])
+        )
         writer = Device(Path(name), broker.port, options.events)
         try:
             with tqdm(total=options.events, unit="event", file=sys.stderr) as progress:
@@ -95,12 +92,12 @@ def measure(options: argparse.Namespace) -> int:
                     killed.start()
                 writer.finish()
                 progress.update(len(writer.told) - progress.n)
-            _wait(lambda: writer.told <= set(subscriber.received), _LAST_S)
+            wait(lambda: writer.told <= set(received), _LAST_S)
         finally:
             writer.kill()
             broker.kill()
-    lost = writer.told - set(subscriber.received)
-    repeated = sum(count - 1 for count in subscriber.received.values())
+    lost = writer.told - set(received)
+    repeated = sum(count - 1 for count in received.values())
     brokers, devices = victims.count("broker"), victims.count("device")
     print(
         f"{len(writer.told)} events in {time.monotonic() - begun:.0f} s, {brokers} kills of the broker, {devices} of "
@@ -146,7 +143,7 @@ class Device:
 
     def wait_for(self, events: int) -> None:
         """Wait until so many have been stored."""
-        _wait(lambda: len(self.told) >= events or self._process.poll() is not None)
+        wait(lambda: len(self.told) >= events or self._process.poll() is not None)
         if len(self.told) < events:
             raise UserError(f"the device stopped after {len(self.told)} events; see above")
 
@@ -168,93 +165,6 @@ class Device:
         for line in stream:
             if line.endswith(b"\n"):
                 self.told.add(line.decode().strip())
-
-
-class Broker:
-    """A mosquitto on the loopback."""
-
-    def __init__(self, folder: Path) -> None:
-        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-        if program is None:
-            raise UserError("this needs mosquitto: on Debian apt install mosquitto")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.sessions = folder / "mosquitto.db"
-        configuration = folder / "mosquitto.conf"
-        configuration.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {folder}/\n"
-            "max_inflight_messages 0\nmax_queued_messages 0\nqueue_qos0_messages true\n"
-            + ("" if os.geteuid() else "user root\n")
-        )
-        self._command = [program, "-c", str(configuration)]
-
-    def start(self) -> None:
-        """Start it and wait until it accepts connections."""
-        self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
-        _wait(self._accepts)
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self._process.kill()
-        self._process.wait()
-
-    def keep_sessions(self) -> None:
-        """Have it write down who has subscribed."""
-        self._process.send_signal(signal.SIGUSR1)
-        _wait(self.sessions.exists)
-
-    def _accepts(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
-
-class Subscriber:
-    """Counts each event that arrives."""
-
-    def __init__(self, broker: Broker) -> None:
-        self.received: Counter[str] = Counter()
-        self._marks = 0
-        self._marked = 0
-        subscribed = threading.Event()
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2, "subscriber", clean_session=False, protocol=MQTTProtocolVersion.MQTTv311
-        )
-        client.reconnect_delay_set(1, 1)
-        # With QoS 0 the broker has handed a message to the kernel before it acknowledges it to the device.
-        client.on_connect = self._subscribe
-        client.on_subscribe = lambda *_: subscribed.set()
-        client.on_message = self._count
-        client.connect("127.0.0.1", broker.port)
-        client.loop_start()
-        self._client = client
-        if not subscribed.wait(PATIENCE_S):
-            raise UserError("the broker does not answer a subscriber")
-        broker.keep_sessions()
-
-    def catch_up(self) -> None:
-        """Wait until it is connected and has what the broker held for it meanwhile, which dies with the broker."""
-        self._marks += 1
-        self._client.publish(_MARK, str(self._marks), qos=1)
-        _wait(lambda: self._marked >= self._marks)
-
-    def _subscribe(self, client: paho.Client, *_: Any) -> None:
-        client.subscribe([(f"{BASE}/event", 0), (_MARK, 0)])
-
-    def _count(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        if message.topic == _MARK:
-            self._marked = int(message.payload)
-            return
-        self.received[json.loads(message.payload)["event_id"]] += 1
-
-
-def _wait(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 if __name__ == "__main__":

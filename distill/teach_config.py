@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
+from align.files import refuse_absent
 from align.tasks import Task
 from edge.errors import ConfigError
 from edge.manifest import FrontEnd
@@ -132,8 +133,7 @@ def refuse_missing(settings: TeachSettings) -> None:
     Raises:
         ConfigError: that is so.
     """
-    if not settings.recordings.exists():
-        raise ConfigError(f"{settings.recordings}: no such file; give the CSV that lists the recordings")
+    refuse_absent(settings.recordings, "give the CSV that lists the recordings")
     aligned = settings.teacher.aligned
     if aligned is not None and not (aligned / "encoder.safetensors").is_file():
         raise ConfigError(f"{aligned}: holds no encoder.safetensors; give what a finished python -m align.train left")

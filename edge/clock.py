@@ -11,6 +11,7 @@ import ctypes
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import cache
 
 from edge.errors import ConfigError
 
@@ -60,7 +61,9 @@ class Reading:
 
 def read() -> Reading:
     """Read both clocks."""
-    return Reading(utc_now(), time.monotonic(), is_synchronised())
+    # Asked first: if the clock is set meanwhile, no time from before may count as true.
+    synchronised = is_synchronised()
+    return Reading(utc_now(), time.monotonic(), synchronised)
 
 
 class StepWatch:
@@ -109,7 +112,13 @@ def is_synchronised() -> bool:
     A kernel that does not say, or a container that may not ask, counts as not synchronised.
     """
     try:
-        state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+        state: int = _libc().adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     except (AttributeError, OSError):
         return False
     return 0 <= state < _TIME_ERROR
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    """Opened once: the clock is read with every block, and opening costs more than the question."""
+    return ctypes.CDLL(None)

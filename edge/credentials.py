@@ -26,9 +26,14 @@ class Credentials:
         """Read the files once, so that what cannot work is told at the start.
 
         Raises:
-            ConfigError: settings that exclude each other or send in the clear, or a file that cannot be read.
+            ConfigError: a host that can be none, settings that exclude each other or send in the clear, or a file that
+                cannot be read.
         """
         self._settings = settings
+        try:
+            settings.host.encode("idna")
+        except UnicodeError as error:
+            raise ConfigError(f"mqtt.host = {settings.host} can be no host name; write it as broker.example") from error
         if not (settings.tls or settings.allow_plaintext or is_loopback(settings.host)):
             raise ConfigError(
                 f"mqtt.host = {settings.host} is another machine and mqtt.tls is false: events and password could be "

@@ -7,6 +7,7 @@ for it. Does not: wire the parts to one another (`edge.device` does).
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import structlog
 
@@ -14,6 +15,7 @@ from edge import logs
 from edge.config import Settings
 from edge.device import Device
 from edge.errors import BundleError, UserError
+from edge.listeners import Named
 from edge.update.running import RunningBundle
 
 log = structlog.get_logger()
@@ -23,18 +25,19 @@ _STOP_S = 15.0
 _TURN_S = 1.0
 
 
-def run(settings: Settings, started: float) -> int:
+def run(settings: Settings, started: float, sources: Sequence[Named] | None = None) -> int:
     """Listen until the sources end or SIGTERM or SIGINT comes, and return the exit status.
 
     Args:
         settings: everything.
         started: `time.monotonic()` at the start of the program, for the time to ready.
+        sources: what is heard in place of what the settings name.
 
     Raises:
         UserError: a part that cannot be opened, or a source that turned unusable; what had been heard is kept.
     """
     logs.configure(settings.log)
-    device = _open(settings)
+    device = _open(settings, sources)
     device.ending.on_signal()
     device.start()
     log.info(
@@ -67,14 +70,16 @@ def run(settings: Settings, started: float) -> int:
         )
         if farewell != "failed":
             device.running.end()
+    if device.ending.is_restart:
+        device.notifier.alive()  # systemd's watchdog goes on, and the next sign comes when the new start is ready
     device.ending.restart_if_due()
     return 0
 
 
-def _open(settings: Settings) -> Device:
+def _open(settings: Settings, sources: Sequence[Named] | None) -> Device:
     running = RunningBundle(settings)
     try:
-        return Device(settings, running)
+        return Device(settings, running, sources)
     except BundleError:
         raise
     except UserError:
@@ -83,12 +88,12 @@ def _open(settings: Settings) -> Device:
 
 
 def _listen(device: Device) -> None:
-    """Until all listeners are done, or one has met a defect, or they are not done in time once told to stop."""
+    """Until all listeners are done, or are not done in time once told to stop; a defect in one stops the others."""
     turn_s = min(_TURN_S, device.notifier.interval_s or _TURN_S)
     while not device.listeners.wait(turn_s):
         device.upkeep.turn()
         if device.listeners.defect is not None:
-            break
+            device.listeners.stop()
         if device.listeners.stopping_s > _STOP_S:
             log.error("listeners_do_not_end", action="the sound of the last seconds is lost")
             break

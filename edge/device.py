@@ -6,6 +6,7 @@ and ends them in order. Does not: listen, analyse, store or send by itself, or d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from edge.homeassistant import HomeAssistant, discovery
 from edge.hooks import Hooks
 from edge.journal import Journal
 from edge.listener import Listener
-from edge.listeners import Listeners, open_sources
+from edge.listeners import Listeners, Named, open_sources
 from edge.metrics import start_metrics
 from edge.minute import Minutes
 from edge.mqtt import Publisher
@@ -52,8 +53,13 @@ _CLIPS_STOP_S = 5.0
 class Device:
     """Owns every part from here to `end`."""
 
-    def __init__(self, settings: Settings, running: RunningBundle) -> None:
+    def __init__(self, settings: Settings, running: RunningBundle, sources: Sequence[Named] | None = None) -> None:
         """Open everything; nothing is heard or sent before `start`.
+
+        Args:
+            settings: everything.
+            running: knows which bundle is to run.
+            sources: what is heard in place of what the settings name.
 
         Raises:
             UserError: a part that cannot be opened.
@@ -62,7 +68,7 @@ class Device:
         model = running.open()
         self.thresholds = Thresholds(settings.thresholds, model.bundle.manifest, _kept_thresholds(settings))
         self.settings = settings.model_copy(update={"thresholds": self.thresholds.current})
-        sources = open_sources(self.settings)
+        sources = open_sources(self.settings) if sources is None else sources
         outbox = settings.outbox
         self.outbox = Outbox(settings.outbox_path, max_mb=outbox.max_mb, max_age_days=outbox.max_age_days)
         self.origin = Origin(str(uuid7()), __version__, model.name, "")

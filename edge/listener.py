@@ -6,6 +6,7 @@ and what troubles it. Does not: open the source, store events, or decide when to
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -37,7 +38,7 @@ _BREAK_S = 2.0
 _STUCK_S = 30.0
 """A block is analysed in a fraction of a second; after so long the analysis counts as stuck."""
 _TELL_DROPPED_S = 60.0
-"""For how long the status tells that sound was dropped."""
+"""For how long the status tells that sound was dropped, and how long the log waits before it tells of more."""
 
 Pace = Literal["live", "realtime", "fast"]
 """live: sound comes as it happens and does not wait; realtime: it comes so, but waits; fast: it was recorded before."""
@@ -90,6 +91,7 @@ class Listener:
         self._heard_at = time.monotonic()
         self._dropped_s = 0.0
         self._dropped_at: float | None = None
+        self._logged_dropped_s, self._log_dropped_at = 0.0, -math.inf
         self._keep = keep
         self._hooks = hooks
         self._reading = threading.Thread(target=self._read, name=f"read {name}", daemon=True)
@@ -231,6 +233,8 @@ class Listener:
         dropped_s = self.backlog.dropped_s
         if dropped_s > self._dropped_s:
             self._dropped_s, self._dropped_at = dropped_s, now_s
+        if dropped_s > self._logged_dropped_s and now_s >= self._log_dropped_at:
+            self._logged_dropped_s, self._log_dropped_at = dropped_s, now_s + _TELL_DROPPED_S
             action = "lighten the load of this machine, or set a wider windows.hop_s"
             log.warning("sound_dropped", source=self.name, since_start_s=round(dropped_s, 1), action=action)
 

@@ -17,12 +17,15 @@ from edge.sections import SourceSettings
 from edge.sources import open_source
 from edge.sources.base import Block, Source
 
+Named = tuple[str, Pace, Source]
+"""An open source: its name in events, how its sound comes, and itself."""
+
 LIVE_KINDS = ("microphone", "url")
 """Kinds of source that do not wait for whoever hears them."""
 
 
-def open_sources(settings: Settings) -> list[tuple[str, Pace, Source]]:
-    """Open each source: its name in events, how its sound comes, and itself.
+def open_sources(settings: Settings) -> list[Named]:
+    """Open each source that the settings name.
 
     Raises:
         UserError: a setting is wrong, or no source at all can be used. One of several that cannot be used is
@@ -31,7 +34,7 @@ def open_sources(settings: Settings) -> list[tuple[str, Pace, Source]]:
     if not settings.sources:
         only = open_source(settings.source)
         return [(only.name, _pace(settings.source), only)]
-    opened: list[tuple[str, Pace, Source]] = []
+    opened: list[Named] = []
     faults: list[AudioError] = []
     for named in settings.sources:
         source: Source

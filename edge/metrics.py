@@ -19,6 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from edge import __version__
+from edge.errors import first_line
 from edge.level import LevelMeter
 
 if TYPE_CHECKING:
@@ -205,9 +206,10 @@ def serve(metrics: Metrics, settings: MetricsSettings) -> Callable[[], None]:
     """
     try:
         server, thread = prometheus_client.start_http_server(settings.port, settings.host, metrics.registry)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for what can be no host name
         action = "set metrics.host and metrics.port to a free address, or metrics.enabled = false"
-        log.warning("no_metrics", host=settings.host, port=settings.port, reason=error.strerror, action=action)
+        reason = getattr(error, "strerror", None) or first_line(error)
+        log.warning("no_metrics", host=settings.host, port=settings.port, reason=reason, action=action)
         return lambda: None
     log.info("metrics", address=f"http://{settings.host}:{server.server_port}/metrics")
 

@@ -46,9 +46,13 @@ class Notifier:
             if stuck:
                 who = "systemd restarts" if self.interval_s is not None else "restart"
                 log.error("stuck", reason=stuck, action=f"{who} the service unless this passes")
-        now = time.monotonic()
-        if self.interval_s is not None and not stuck and now >= self._due:
-            self._due = now + self.interval_s
+        if not stuck and time.monotonic() >= self._due:
+            self.alive()
+
+    def alive(self) -> None:
+        """Content the watchdog now, whether that is due or not."""
+        if self.interval_s is not None:
+            self._due = time.monotonic() + self.interval_s
             self._send("WATCHDOG=1")
 
     def _send(self, message: str) -> None:

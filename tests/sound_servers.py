@@ -78,6 +78,7 @@ class SoundServer:
         """Play (frames, channels) until the context is left."""
         player = subprocess.Popen(self._player(name, samples, rate_hz))
         try:
+            eventually(lambda: bool(self._control("list", "short", "sink-inputs")), "the player at the server")
             yield
         finally:
             player.kill()

@@ -1,13 +1,17 @@
-"""Audio encoders behind one protocol, by name of their family."""
+"""Audio encoders behind one protocol (`align.encoders.base`), by name of their family."""
 
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from align.encoders.base import Encoded, Encoder, EncoderSpec
 from align.encoders.errors import EncoderError
+from align.encoders.spec import EncoderSpec
 
-__all__ = ["FAMILIES", "Encoded", "Encoder", "EncoderError", "EncoderSpec", "build_encoder"]
+if TYPE_CHECKING:
+    from align.encoders.base import Encoder
+
+__all__ = ["FAMILIES", "EncoderError", "EncoderSpec", "build_encoder"]
 
 FAMILIES = {
     "opera-ct": "align.encoders.opera_ct",

@@ -40,11 +40,9 @@ class OnnxRuntimeBackend:
 
     def infer(self, waveform: NDArray[np.float32]) -> Output:
         """Run one window: (window_samples,) float32. Raises ValueError for another length."""
-        if waveform.shape != (self._window_samples,):
-            raise ValueError(f"expected {self._window_samples} samples, got {waveform.shape}")
-        (log_mel,) = self._frontend.run(["log_mel"], {"waveform": waveform[np.newaxis]})
-        embedding, scores = self._encoder.run(["embedding", "scores"], {"log_mel": log_mel})
-        return Output(log_mel[0], embedding[0], scores[0])
+        log_mel = self.log_mel(waveform)
+        embedding, scores = self._encoder.run(["embedding", "scores"], {"log_mel": log_mel[np.newaxis]})
+        return Output(log_mel, embedding[0], scores[0])
 
     def infer_batch(self, waveforms: NDArray[np.float32]) -> list[Output]:
         """Run (n, window_samples) windows: in one call where both models leave the batch free, else one by one."""

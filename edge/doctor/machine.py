@@ -57,7 +57,7 @@ def check_outbox(settings: Settings) -> Iterator[Finding]:
     path = settings.outbox_path
     folder = _existing(path.parent)
     remedy = f"let {_user()} write there (chown, or ReadWritePaths= of the service), or set outbox.path elsewhere"
-    files = [file for suffix in ("", "-wal", "-shm") if (file := Path(f"{path}{suffix}")).exists()]
+    files = [file for suffix in ("", "-wal", "-shm") if _exists(file := Path(f"{path}{suffix}"))]
     shut = [file for file in files if not os.access(file, os.R_OK | os.W_OK)]
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -68,7 +68,7 @@ def check_outbox(settings: Settings) -> Iterator[Finding]:
     if shut:
         yield fail("outbox", f"{shut[0]} cannot be read and written by {_user()}", remedy)
         return
-    yield ok("outbox", f"{path}{'' if path.exists() else ', to be made at the first start'}")
+    yield ok("outbox", f"{path}{'' if path in files else ', to be made at the first start'}")
 
 
 def check_audio_group(_settings: Settings, folder: Path = Path("/dev/snd")) -> Iterator[Finding]:
@@ -85,9 +85,14 @@ def check_audio_group(_settings: Settings, folder: Path = Path("/dev/snd")) -> I
 def _existing(folder: Path) -> Path:
     """The folder, or the nearest above it that exists."""
     folder = folder.absolute()
-    while not folder.exists() and folder != folder.parent:
+    while not _exists(folder) and folder != folder.parent:
         folder = folder.parent
     return folder
+
+
+def _exists(path: Path) -> bool:
+    """Whether this user can see it; `Path.exists` raises below a folder that he may not enter."""
+    return os.access(path, os.F_OK)
 
 
 def _user() -> str:

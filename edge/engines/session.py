@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import Manifest
 from edge.engines.runtime import Runtime, foreign_errors
 from edge.errors import EngineError
+from edge.manifest import Manifest
 
 WARM_UP, TIMED = 20, 200
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, cast
 
-from edge.errors import ConfigError
+from edge.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
     import io
@@ -22,7 +22,7 @@ def open_source(settings: SourceSettings) -> Source:
 
     Raises:
         ConfigError: a path is missing, or a setting does not fit the source.
-        AudioError: a recording cannot be used, or a program or library is not installed.
+        AudioError: a recording cannot be used, standard input is closed, or a program or library is not installed.
     """
     if settings.kind == "microphone":
         if settings.path:
@@ -39,6 +39,8 @@ def open_source(settings: SourceSettings) -> Source:
     if settings.kind == "stdin":
         from edge.sources.stdin import StdinSource
 
+        if sys.stdin is None:
+            raise AudioError("source.kind is stdin, and standard input is closed: feed it, or set another source.kind")
         stream = cast("io.BufferedReader", sys.stdin.buffer)
         source = StdinSource(stream, sample_rate_hz=settings.sample_rate_hz, channels=settings.channels)
         return _one_channel(source, settings.channel)

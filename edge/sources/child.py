@@ -19,7 +19,7 @@ from pathlib import Path
 
 import structlog
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 PIPE_BYTES = 1 << 20
 """Some seconds of sound, so that a busy analysis does not make the child wait and the device overflow."""
@@ -102,7 +102,7 @@ class Child:
             try:
                 self._process.wait(KILL_S)
             except subprocess.TimeoutExpired:
-                _log.warning("capture child cannot be killed and is left behind", pid=self._process.pid)
+                log.warning("child_left_behind", pid=self._process.pid, reason="it cannot be killed")
 
     def close(self) -> None:
         """End it and release the pipes; in the reading thread."""

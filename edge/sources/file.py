@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge.errors import AudioError
 from edge.sources.base import Block
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 384_000
 # Full scale is 1, and a loud float file may exceed it. What exceeds it by so much is integers that were stored as they
@@ -69,8 +69,8 @@ class FileSource:
                 remedy = "full scale is 1: scale the file to [-1, 1]" if np.isfinite(value) else "repair the file"
                 raise AudioError(f"{self._path}: the sample at {self._second(position)} is {value:g}: {remedy}")
         if not self._closed.is_set() and position < round(self.duration_s * self.sample_rate_hz):
-            _log.warning(
-                "file ends early", path=str(self._path), header_s=self.duration_s, read_s=self._second(position)
+            log.warning(
+                "file_ends_early", path=str(self._path), header_s=self.duration_s, read_s=self._second(position)
             )
 
     def close(self) -> None:

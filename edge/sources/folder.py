@@ -20,7 +20,7 @@ from edge.sources.decoding import ChildError, Sound
 from edge.sources.file import FileSource
 from edge.sources.timeline import Timeline
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 GAP_S = 1.0
 """Between two recordings, so that nothing is heard across their border."""
@@ -81,7 +81,7 @@ class FolderSource:
             for block in source.blocks():
                 yield from self._timeline.place(Sound(block.position, block.samples), source.sample_rate_hz)
         except (AudioError, ChildError) as error:
-            _log.warning("recording_left_out", file=str(file), reason=str(error))
+            log.warning("recording_left_out", file=str(file), reason=str(error))
         finally:
             if self._current is not None:
                 self._current.close()

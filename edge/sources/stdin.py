@@ -13,7 +13,7 @@ import structlog
 from edge.errors import AudioError
 from edge.sources.base import Block
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 # One read takes what a full Linux pipe holds. Larger than Python's own buffer, so a read leaves nothing in that buffer,
 # where `select` would not see it.
@@ -59,7 +59,7 @@ class StdinSource:
         if position == 0:
             raise AudioError("stdin: ended without sound; expected raw signed 16-bit little-endian samples")
         if rest:
-            _log.warning("partial frame at the end of stdin dropped", bytes=len(rest), frame_bytes=frame_bytes)
+            log.warning("partial_frame_dropped", bytes=len(rest), frame_bytes=frame_bytes)
 
     def close(self) -> None:
         """End a running `blocks` within a fraction of a second."""

@@ -19,7 +19,7 @@ from edge.sources.child import Child
 from edge.sources.decoding import ChildError, Decoder, Sound
 from edge.sources.timeline import Timeline
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 STARTING = "no sound yet"
 """The trouble of a source whose child has not failed so far."""
@@ -158,7 +158,7 @@ class SupervisedSource:
     def _note(self, block: Block, heard_s: float) -> None:
         self.sample_rate_hz = self._timeline.rate_hz
         if self._told:
-            _log.info("sound_is_back", source=self.name, after_s=round(time.monotonic() - self._lost_at, 1))
+            log.info("sound_is_back", source=self.name, after_s=round(time.monotonic() - self._lost_at, 1))
             self._told = ""
         if heard_s > HEALTHY_S:
             self._failures = 0
@@ -168,7 +168,7 @@ class SupervisedSource:
             self.trouble = ""
         elif not self.trouble:
             self.trouble = f"nothing but zeros for {zeros_s:.0f} s: muted, or not plugged in?"
-            _log.warning("digital_silence", source=self.name, zeros_s=round(zeros_s))
+            log.warning("digital_silence", source=self.name, zeros_s=round(zeros_s))
 
     def _fail(self, reason: str) -> float:
         """Tell a failure, once for each reason; the pause before the next attempt."""
@@ -180,7 +180,7 @@ class SupervisedSource:
             self._lost_at = time.monotonic()
         if reason != self._told:
             action = f"tried again for as long as it takes, at most every {self._limits.retry_s:g} s"
-            _log.warning("no_sound", source=self.name, reason=reason, action=action)
+            log.warning("no_sound", source=self.name, reason=reason, action=action)
             self._told = reason
         # Several devices at one server must not come back in step.
         return pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - no secret

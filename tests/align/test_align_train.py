@@ -19,7 +19,7 @@ from align.checkpointing import load_encoder
 from align.report import report
 from align.reports.config import ReportSettings
 from align.synthetic import write_corpus
-from align.train import train
+from align.training import train
 from edge.errors import UserError
 from edge.settings import to_toml
 from tests.alignments import ROOT, run, settings

@@ -14,7 +14,7 @@ from pathlib import Path
 import datasets
 import pytest
 
-from align.prepare import prepare
+from align.preparation import prepare
 from tests.preparing import BOUND_BY_PERMISSIONS, ROOT, corpus, errors, many, run, settings
 from tests.sounds import write_sound
 

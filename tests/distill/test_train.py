@@ -16,7 +16,7 @@ import torch
 
 from align.corpora import CorpusError
 from distill.config import TrainSettings
-from distill.train import select, train
+from distill.training import select, train
 from edge.errors import UserError
 from quantize.checkpoint import load_checkpoint
 

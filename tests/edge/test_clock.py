@@ -66,6 +66,19 @@ def test_real_clocks_agree_with_each_other() -> None:
     assert StepWatch(now).step_s(now) == 0.0
 
 
+def test_time_from_before_the_clock_was_set_never_counts_as_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_set = False
+
+    def set_right_after_reading() -> datetime:
+        nonlocal is_set
+        is_set = True
+        return datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+    monkeypatch.setattr(clock, "utc_now", set_right_after_reading)
+    monkeypatch.setattr(clock, "is_synchronised", lambda: is_set)
+    assert not clock.read().synchronised
+
+
 @pytest.mark.parametrize("step_s", [3600.0, -3600.0, 1e9, 0.6, -0.6])
 def test_clock_that_is_set_is_noticed_once(step_s: float) -> None:
     watch = StepWatch(reading(10.0))

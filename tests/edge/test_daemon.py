@@ -139,6 +139,7 @@ def test_source_that_turns_bad_delivers_what_it_heard_and_ends_with_2(
         (("--outbox.path", "/proc/outbox.db"), "/proc/outbox.db: "),
         (("--mqtt.ca", "/etc/ca.pem"), "mqtt.tls is false"),
         (("--mqtt.host", "broker.ward"), "mqtt.host = broker.ward is another machine and mqtt.tls is false"),
+        (("--mqtt.host", "broker..ward"), "mqtt.host = broker..ward can be no host name"),
         (("--no-bundle.allow_unsigned",), "bundle.trusted_keys is empty"),
     ],
 )

@@ -181,6 +181,8 @@ def test_outbox_that_this_user_may_not_write_fails(shut_folder):
     assert "outbox.db cannot be read and written by" in as_nobody("outbox", path)
     path.unlink()
     assert as_nobody("outbox", path).startswith("ok    outbox")
+    shut_folder.chmod(0o000)
+    assert as_nobody("outbox", shut_folder / "state" / "outbox.db").startswith("fail  outbox")
 
 
 def test_sound_card_that_this_user_may_not_open_is_told_with_its_group(shut_folder):
@@ -214,6 +216,7 @@ def test_broker_that_cannot_be_reached_is_told_by_the_step_that_fails(tmp_path):
     assert states(check_broker(settings(mqtt={"host": "no-such-host.invalid", "allow_plaintext": True}))) == {
         "broker name": "fail"
     }
+    assert "no host name" in only_failure(check_broker(settings(mqtt={"host": "broker..ward", "tls": True}))).detail
     found = states(check_broker(settings(mqtt={"port": free_port()})))
     assert found == {"broker name": "ok", "broker port": "fail"}
     failure = only_failure(check_broker(settings(mqtt={"username": "bed", "password_file": str(tmp_path / "absent")})))

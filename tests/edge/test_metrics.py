@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge import __version__
 from edge.hooks import Hooks
-from edge.metrics import LEVEL_S, Metrics, hottest_celsius
+from edge.metrics import LEVEL_S, Metrics, hottest_celsius, serve
+from edge.sections import MetricsSettings
 from edge.sources.base import Block
 from tests.brokers import eventually, free_port, mosquitto
 from tests.programs import Daemon
@@ -87,6 +88,13 @@ def test_port_that_is_taken_is_told_once_and_stops_nothing(tiny_bundle_path, tmp
             assert [entry["port"] for entry in daemon.logged("no_metrics")] == [port]
             assert "in use" in daemon.logged("no_metrics")[0]["reason"]
             daemon.finish()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no..host"])
+def test_address_that_is_not_this_machines_is_told(logs, host):
+    metrics = Metrics(Hooks(), version="1", bundle="tiny-1", backend="onnxruntime", labels=["cough"])
+    serve(metrics, MetricsSettings(host=host, port=0))()
+    assert [(entry["event"], entry["host"], bool(entry["reason"])) for entry in logs] == [("no_metrics", host, True)]
 
 
 def test_metrics_can_be_switched_off(tiny_bundle_path, tmp_path):

@@ -100,6 +100,8 @@ def test_pings_are_no_more_often_than_asked_for_and_withheld_while_stuck(manager
     notifier.turn("")
     notifier.turn("")
     assert manager.told == ["WATCHDOG=1"]
+    notifier.alive()
+    assert manager.told == ["WATCHDOG=1"] * 2
 
 
 def test_daemon_is_ready_alive_and_stopping_and_its_pings_stop_while_inference_hangs(
@@ -185,6 +187,42 @@ def test_daemon_that_meets_a_defect_in_one_of_its_listeners_ends_so_that_it_is_s
         daemon.wait()
         assert daemon.stdin is not None
         daemon.stdin.close()
+
+
+RESTARTED = """
+import sys
+from pathlib import Path
+import edge.device
+from edge.ending import Ending
+edge.device.DRAIN_S = 0.5
+once, on_signal = Path(sys.argv.pop(1)), Ending.on_signal
+def restart_once(ending):
+    on_signal(ending)
+    if not once.exists():
+        once.touch()
+        ending.restart("a test")
+Ending.on_signal = restart_once
+from edge.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""The program, which starts itself anew once."""
+
+
+def test_restart_leaves_the_watchdog_its_whole_time_for_the_new_start(tiny_bundle_path: Path, tmp_path: Path) -> None:
+    manager = Manager(str(tmp_path / "notify"))
+    command = [sys.executable, "-c", RESTARTED, str(tmp_path / "once"), "run", "--bundle.path", str(tiny_bundle_path)]
+    command += ["--bundle.allow_unsigned", "--mqtt.port", str(free_port()), "--outbox.path", str(tmp_path / "o.db")]
+    command += ["--source.kind", "stdin", "--metrics.port", "0"]
+    # So long that a sign comes at the first turn of a run, and from then on only where one is given for a reason.
+    environment = {**os.environ, "NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": str(10**12)}
+    daemon = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: manager.told.count("READY=1") == 2, "the second start")
+        assert manager.told[:4] == ["READY=1", "WATCHDOG=1", "WATCHDOG=1", "READY=1"]
+    finally:
+        daemon.kill()
+        daemon.communicate()
+        manager.close()
 
 
 def silence(folder: Path) -> Path:

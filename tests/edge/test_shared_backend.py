@@ -33,13 +33,13 @@ class Gated:
         self.sizes: list[int] = []
 
     def infer(self, waveform: NDArray[np.float32]) -> Output:
-        self.gate.wait()
         self.sizes.append(1)
+        self.gate.wait()
         return self._backend.infer(waveform)
 
     def infer_batch(self, waveforms: NDArray[np.float32]) -> list[Output]:
-        self.gate.wait()
         self.sizes.append(len(waveforms))
+        self.gate.wait()
         return self._backend.infer_batch(waveforms)
 
 
@@ -75,14 +75,15 @@ def test_windows_that_wait_together_go_as_one_batch_with_the_outputs_of_each(bac
     gated = Gated(backend)
     shared = SharedBackend(gated)
     waveforms = windows(LARGEST_BATCH + 6)
-    outputs, threads = ask(shared, waveforms)
-    eventually(lambda: shared.pending == len(waveforms), "every window with the runtime")
+    first, thread = ask(shared, waveforms[:1])
+    eventually(lambda: gated.sizes == [1], "the first window in the runtime")
+    others, threads = ask(shared, waveforms[1:])
+    eventually(lambda: shared.pending == len(waveforms), "the others behind it")
     gated.gate.set()
-    for thread in threads:
-        thread.join(60)
-    assert sum(gated.sizes) == len(waveforms)
-    assert max(gated.sizes) == LARGEST_BATCH
-    for waveform, output in zip(waveforms, outputs, strict=True):
+    for waiting in (*thread, *threads):
+        waiting.join(60)
+    assert gated.sizes == [1, LARGEST_BATCH, 5]
+    for waveform, output in zip(waveforms, [*first, *others], strict=True):
         alone = backend.infer(waveform)
         assert output is not None
         for name in ("log_mel", "embedding", "scores"):

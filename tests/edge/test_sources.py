@@ -162,7 +162,7 @@ def test_file_with_less_sound_than_its_header_says_is_logged(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with capture_logs() as logs:
         assert 0 < len(drain(FileSource(path))) < 40_000
-    assert [log["event"] for log in logs] == ["file ends early"]
+    assert [log["event"] for log in logs] == ["file_ends_early"]
 
 
 def test_file_in_real_time_comes_no_sooner_than_it_was_heard(tmp_path):
@@ -189,7 +189,7 @@ def test_stdin_gives_all_frames_and_drops_a_partial_one(channels):
     with capture_logs() as logs:
         samples = drain(StdinSource(stream, sample_rate_hz=8_000, channels=channels))
     assert np.array_equal(samples, (integers / 32768).astype(np.float32))
-    assert [(log["event"], log["bytes"]) for log in logs] == [("partial frame at the end of stdin dropped", 1)]
+    assert [(log["event"], log["bytes"]) for log in logs] == [("partial_frame_dropped", 1)]
 
 
 def test_stdin_joins_frames_that_arrive_in_pieces():
@@ -236,6 +236,12 @@ def test_open_source_opens_what_the_settings_name(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(bytes(8))))
     source = open_source(settings(kind="stdin"))
     assert (source.name, source.sample_rate_hz, drain(source).shape) == ("stdin", 8_000, (2, 2))
+
+
+def test_open_source_of_a_closed_standard_input_says_so(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)  # as Python has it then
+    with pytest.raises(AudioError, match="standard input is closed"):
+        open_source(settings(kind="stdin"))
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "url"])

@@ -22,7 +22,7 @@ from quantize.bundling import draft_manifest, write_float32, write_int8
 from quantize.checkpoint import Checkpoint
 from quantize.config import ExportSettings
 from quantize.errors import GateError
-from quantize.export import export
+from quantize.exporter import export
 from quantize.golden import golden_windows, write_golden
 from quantize.half import write_half
 from quantize.jetson import BUILD_SCRIPT, LINT, TOLERANCE, JetsonFiles, run_graph, write_jetson_files
