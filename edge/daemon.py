@@ -14,7 +14,7 @@ import structlog
 from edge import logs
 from edge.config import Settings
 from edge.device import Device
-from edge.errors import AudioError, OutboxError, UserError
+from edge.errors import BundleError, UserError
 from edge.listeners import Named
 from edge.update.running import RunningBundle
 
@@ -80,8 +80,10 @@ def _open(settings: Settings, sources: Sequence[Named] | None) -> Device:
     running = RunningBundle(settings)
     try:
         return Device(settings, running, sources)
-    except (AudioError, OutboxError):
-        running.end()  # in order: a new bundle is not to blame for the source or the disk
+    except BundleError:
+        raise
+    except UserError:
+        running.end()  # in order: a new bundle is not to blame for a source, a disk or a setting
         raise
 
 

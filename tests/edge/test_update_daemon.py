@@ -96,12 +96,18 @@ def test_command_has_a_bundle_fetched_and_run(tiny_bundle_path: Path, tmp_path: 
             assert daemon.stop() == 0, daemon.errors()
 
 
-def test_source_that_cannot_be_opened_is_not_held_against_a_new_bundle(tiny_bundle_path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "mistake",
+    [("--source.kind", "file", "--source.path", "/no/such.wav"), ("--mqtt.password_file", "/no/such")],
+    ids=["source", "password"],
+)
+def test_mistake_in_the_settings_is_not_held_against_a_new_bundle(
+    tiny_bundle_path: Path, tmp_path: Path, mistake: tuple[str, ...]
+) -> None:
     device = settings(tiny_bundle_path, tmp_path)
     assert Installer(device).install(str(archive_of(tiny_bundle_path, tmp_path))).switched
-    missing = ("--source.kind", "file", "--source.path", "/no/such.wav")
     for _ in range(2):
-        with Daemon(tiny_bundle_path, tmp_path, free_port(), *missing) as daemon:
+        with Daemon(tiny_bundle_path, tmp_path, free_port(), *mistake) as daemon:
             assert daemon.finish() == 2
     with Daemon(tiny_bundle_path, tmp_path, free_port()) as daemon:
         daemon.wait_for("ready")
