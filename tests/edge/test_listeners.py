@@ -229,6 +229,9 @@ def test_defect_in_one_listener_is_told_apart_from_a_source_that_turned_unusable
     assert ward.listeners.defect is None
     second.feed(ZeroDivisionError("a defect"))
     eventually(lambda: ward.listeners.defect is not None, "the defect")
+    third.feed(Block(16_000, np.zeros((100, 1), np.float32)), Block(0, np.zeros((100, 1), np.float32)))
+    eventually(lambda: "third: third: the sound jumps back" in ward.listeners.trouble, "the third one's trouble")
+    assert ward.listeners.lag_s == 0.0
     ward.end()
     with pytest.raises(ZeroDivisionError, match="a defect"):
         ward.listeners.raise_error()
