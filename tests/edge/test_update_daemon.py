@@ -148,6 +148,7 @@ def test_archive_that_is_refused_is_told_in_the_status_and_set_aside(
         eventually(lambda: (inbox / "link.tar.refused").is_symlink(), "the end of the other")
         told = [entry["reason"] for entry in daemon.logged("update_refused")]
         assert any("noise.tar.taken: the archive is no .tar file" in reason for reason in told)
+        assert any("link.tar: is a link" in reason for reason in told)
 
         def told_in_status() -> bool:
             update = (subscriber.payloads("/status") or [{}])[-1].get("update")
