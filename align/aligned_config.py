@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from align.tasks import Task
+from edge.errors import ConfigError
 from edge.settings import ProgramSettings
 
 
@@ -37,3 +38,15 @@ class EvaluateSettings(ProgramSettings):
     aligned: Path = Field(description="folder that python -m align.train wrote; evaluation.json is left in it")
     recordings: Path = Field(description="CSV of recordings, or a folder that python -m align.prepare wrote")
     tasks: tuple[Task, ...] = Field((), description="questions to ask (default: those of the training)")
+
+
+def refuse_unclear(settings: RetrieveSettings) -> None:
+    """Stop if nothing is asked, or a sheet of more than one recording.
+
+    Raises:
+        ConfigError: that is so.
+    """
+    if settings.query is None and settings.recordings is None:
+        raise ConfigError("nothing to ask; give --query with a recording, or --recordings for a whole test split")
+    if settings.query is None and settings.sheet is not None:
+        raise ConfigError("--sheet shows one recording; give it with --query")

@@ -12,7 +12,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from align.encoders import Encoder, EncoderError, EncoderSpec, build_encoder
+from align.encoders import EncoderError, EncoderSpec, build_encoder
+from align.encoders.base import Encoder
 from align.files import write_whole
 from edge.errors import UserError, first_line
 

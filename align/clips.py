@@ -19,7 +19,7 @@ from tqdm import tqdm
 from align.audio import load
 from align.corpora import CorpusError, Recording, read_table
 from align.corpora.inspection import BAD_SHARE
-from align.prepare import to_pcm
+from align.preparation import to_pcm
 from align.shards import LOADABLE, relative
 from edge.errors import AudioError
 

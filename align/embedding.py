@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from align.clips import Clips, crop
-from align.encoders import Encoder
+from align.encoders.base import Encoder
 
 BATCH_SIZE = 64
 

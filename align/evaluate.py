@@ -7,149 +7,21 @@ and writes it to `evaluation.json` in the folder. It trains no encoder.
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from align.aligned import read_learnt_from
 from align.aligned_config import EvaluateSettings
-from align.baseline import log_mel_statistics
-from align.checkpointing import load_encoder
-from align.clips import Clips, open_clips
-from align.corpora import CorpusError, Recording
-from align.corpora.splits import refuse_leaks
-from align.embedding import embed_recordings
-from align.files import write_whole
-from align.probe import probe_scores
-from align.statistics import Interval, auroc_interval
-from align.tasks import Examples, Task, examples
-from edge.errors import UserError
+from align.files import refuse_absent
 from edge.settings import run_program
-
-CHANCE = 0.5
-Part = Literal["train", "test"]
-PARTS: tuple[Part, ...] = ("train", "test")
-Features = Mapping[Part, NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A task's figures on the test split."""
-
-    encoder: Interval
-    """AUROC of the probe on the encoder's embeddings."""
-    log_mel_statistics: Interval
-    """The same of the probe on mean and deviation of mel bands."""
-    chance: float
-    people_yes: int
-    people_no: int
-
-
-def evaluate(settings: EvaluateSettings) -> dict[str, Evaluation]:
-    """The figures of each task, by its name.
-
-    Raises:
-        UserError: folder, recordings or tasks are missing or wrong.
-    """
-    learnt = read_learnt_from(settings.aligned)
-    tasks = settings.tasks or learnt.tasks
-    if not tasks:
-        raise UserError(f"{settings.aligned}: trained without tasks; name them in a --config file as [[tasks]]")
-    encoder = load_encoder(settings.aligned)
-    clips = _open_parts(settings.recordings, encoder.sample_rate_hz, learnt.corpora)
-    for task in tasks:
-        _refuse_one_sided(task, clips["test"].rows, settings.recordings)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    encoder.to(device)
-    learnt_features = {part: embed_recordings(encoder, clips[part], device) for part in PARTS}
-    plain = {part: log_mel_statistics(clips[part], encoder.sample_rate_hz) for part in PARTS}
-    return {task.name: _evaluate_one(task, clips, learnt_features, plain) for task in tasks}
-
-
-def table(evaluations: Mapping[str, Evaluation]) -> str:
-    """The figures as lines."""
-    width = max(len("task"), *map(len, evaluations))
-    lines = [f"{'task':{width}}  people yes/no  {'AUROC of encoder':22}  {'log-mel statistics':22}  chance"]
-    for name, found in evaluations.items():
-        people = f"{found.people_yes} / {found.people_no}"
-        lines.append(
-            f"{name:{width}}  {people:>13}  {found.encoder!s:22}  {found.log_mel_statistics!s:22}  {found.chance:.3f}"
-        )
-    return "\n".join(lines)
-
-
-def write_evaluation(settings: EvaluateSettings, evaluations: Mapping[str, Evaluation]) -> Path:
-    """Write `evaluation.json` into the folder of the training, and return its path.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    path = settings.aligned / "evaluation.json"
-    content = {
-        "recordings": str(settings.recordings),
-        "tasks": {name: asdict(found) for name, found in evaluations.items()},
-    }
-    try:
-        write_whole(path, json.dumps(content, indent=2) + "\n")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
-    return path
-
-
-def _open_parts(source: Path, sample_rate_hz: int, corpora: Sequence[str]) -> dict[Part, Clips]:
-    clips = open_clips(source, sample_rate_hz, corpora)
-    for reason in clips.skipped:
-        print(f"skipped: {reason}", file=sys.stderr)
-    refuse_leaks(str(source), clips.rows)
-    parts: dict[Part, Clips] = {}
-    for part in PARTS:
-        kept = [index for index, row in enumerate(clips.rows) if row.split == part]
-        if not kept:
-            raise CorpusError(f"{source}: no recordings with split {part}; a probe is fitted on train, scored on test")
-        parts[part] = clips.keep(kept)
-    return parts
-
-
-def _refuse_one_sided(task: Task, rows: Sequence[Recording], source: Path) -> None:
-    asked = examples(task, rows, np.zeros((len(rows), 1), dtype=np.float32))
-    if asked.answers.all() or not asked.answers.any():
-        lacking = "no" if asked.answers.any() else "yes"
-        raise CorpusError(
-            f"{source}: task {task.name}: nobody in the test split has the answer {lacking} ({task.column}); an AUROC "
-            "needs both"
-        )
-
-
-def _evaluate_one(task: Task, clips: Mapping[Part, Clips], learnt: Features, plain: Features) -> Evaluation:
-    def interval(features: Features) -> tuple[Interval, Examples]:
-        fitted, asked = (examples(task, clips[part].rows, features[part]) for part in PARTS)
-        return auroc_interval(asked.answers, probe_scores(fitted, asked), asked.groups), asked
-
-    try:
-        encoder, asked = interval(learnt)
-        baseline, _ = interval(plain)
-    except CorpusError as error:
-        raise CorpusError(f"task {task.name}: {error}") from error
-    except ValueError as error:
-        raise CorpusError(f"task {task.name}: no interval on the test split ({error})") from error
-    people = {
-        answer: len({group for group, given in zip(asked.groups, asked.answers, strict=True) if given == answer})
-        for answer in (True, False)
-    }
-    return Evaluation(encoder, baseline, CHANCE, people[True], people[False])
 
 
 def main() -> int:
     """Run the program and return its exit status."""
 
     def run(settings: EvaluateSettings) -> int:
+        refuse_absent(settings.recordings, "give the recordings of the training, of which the test split is scored")
+        # Here, because torch takes seconds to load, and a mistake in the settings shall not wait for it.
+        from align.scores import evaluate, table, write_evaluation
+
         found = evaluate(settings)
         print(table(found))
         print(f"figures: {write_evaluation(settings, found)}")

@@ -1,4 +1,7 @@
-"""Files that are on disk whole or not at all: written beside their place, and moved there once they are complete."""
+"""Files that are on disk whole or not at all: written beside their place, and moved there once they are complete.
+
+And, of those that a program is given, whether they are there.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from edge.errors import ConfigError
 
 
 @contextmanager
@@ -37,3 +42,13 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """
     with writing_whole(path) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
+
+
+def refuse_absent(path: Path, hint: str) -> None:
+    """Stop if there is no such file or folder; `hint` tells what to give, and ends the line.
+
+    Raises:
+        ConfigError: that is so.
+    """
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file; {hint}")

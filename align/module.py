@@ -17,7 +17,8 @@ from torch import Tensor
 
 from align.batches import Batch
 from align.config import ObjectiveSettings
-from align.encoders import Encoder, EncoderSpec, build_encoder
+from align.encoders import EncoderSpec, build_encoder
+from align.encoders.base import Encoder
 from align.heads import Alignment
 from edge.errors import UserError
 

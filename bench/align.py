@@ -33,14 +33,15 @@ import torch
 from numpy.typing import NDArray
 
 from align.config import AlignSettings
-from align.encoders import Encoder, build_encoder
+from align.encoders import build_encoder
+from align.encoders.base import Encoder
 from align.loop import AlignmentData, make_trainer
 from align.module import AlignmentTask
 from align.pairs import Pairs, read_reports, text_ids
 from align.report import report
 from align.reports.config import ReportSettings
 from align.teacher import embed_reports
-from align.train import open_pairs
+from align.training import open_pairs
 from bench.daemon import processor
 from bench.published import MEDGEMMA_BLOCKS, MEDGEMMA_WIDTH, PublishedLoop, medgemma_s, write_bert_base
 from bench.reports import COLUMNS, airborne, heart, lung

@@ -62,8 +62,12 @@ def measure(options: argparse.Namespace) -> int:
     """One measurement.
 
     Raises:
-        UserError: there is no mosquitto, or the device does not go on.
+        UserError: there is no mosquitto, the device does not go on, or an option is wrong.
     """
+    if not 0 <= options.kills < options.events:
+        raise UserError(f"--kills = {options.kills}: give 0 or more, and fewer than --events = {options.events}")
+    if not options.folder.is_dir():
+        raise UserError(f"--folder = {options.folder}: no such folder; name one on a disk or in memory")
     chance = random.Random(options.seed)  # noqa: S311 - places of kills
     places = sorted(chance.sample(range(1, options.events), options.kills))
     victims = [chance.choice(["broker", "device"]) for _ in places]

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchaudio.functional import melscale_fbanks
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, Gemma3TextConfig, Gemma3TextModel
 
-from align.encoders import Encoder
+from align.encoders.base import Encoder
 from align.heads import HEAD_SIZE, make_head
 from align.objectives import ReleasedLoss
 from align.teacher.source import find

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from align.files import refuse_absent
 from edge.settings import ProgramSettings
 
 
@@ -36,3 +37,14 @@ class TrainSettings(ProgramSettings):
     )
     learning_rate: float = Field(2e-3, gt=0, lt=1, description="highest learning rate of the one-cycle schedule")
     workers: int = Field(2, ge=0, description="processes that compose the scenes; one of them then cuts windows")
+
+
+def refuse_missing(settings: TrainSettings) -> None:
+    """Stop if what the settings name is not there, before anything slow begins.
+
+    Raises:
+        ConfigError: that is so.
+    """
+    refuse_absent(settings.recordings, "give the CSV that lists the recordings")
+    if settings.marks_from is not None:
+        refuse_absent(settings.marks_from, "give the last.ckpt of an earlier training")

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import sys
 
+from align.files import refuse_absent
 from distill.student_config import EvaluateSettings
-from edge.errors import ConfigError
 from edge.settings import run_program
 
 
@@ -20,9 +20,8 @@ def main() -> int:
     """Run the program and return its exit status."""
 
     def run(settings: EvaluateSettings) -> int:
-        for path in (settings.student, settings.recordings):
-            if not path.exists():
-                raise ConfigError(f"{path}: no such file; give the output of distill.teach, and its recordings")
+        refuse_absent(settings.student, "give the student.ckpt that python -m distill.teach left")
+        refuse_absent(settings.recordings, "give the recordings that the student was taught with")
         # Here, because torch takes seconds to load, and a mistake in the settings shall not wait for it.
         from distill.scores import evaluate, table, write_evaluation
 

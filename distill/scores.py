@@ -127,7 +127,7 @@ def embed_both(taught: TaughtStudent, clips: Mapping[Part, Clips]) -> tuple[NDAr
 def head_logits(student: Student, row: int, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """(recordings, 1): what the window's head says of embeddings, for the label in this row."""
     weight = student.window_head.weight[row].detach().numpy()
-    bias = float(student.window_head.bias[row])
+    bias = float(student.window_head.bias[row].detach())
     return np.asarray(embeddings @ weight + bias, dtype=np.float32)[:, None]
 
 

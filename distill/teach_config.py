@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
+from align.encoders import FAMILIES
+from align.files import refuse_absent
 from align.tasks import Task
 from edge.errors import ConfigError
 from edge.manifest import FrontEnd
@@ -132,8 +134,7 @@ def refuse_missing(settings: TeachSettings) -> None:
     Raises:
         ConfigError: that is so.
     """
-    if not settings.recordings.exists():
-        raise ConfigError(f"{settings.recordings}: no such file; give the CSV that lists the recordings")
+    refuse_absent(settings.recordings, "give the CSV that lists the recordings")
     aligned = settings.teacher.aligned
     if aligned is not None and not (aligned / "encoder.safetensors").is_file():
         raise ConfigError(f"{aligned}: holds no encoder.safetensors; give what a finished python -m align.train left")
@@ -143,6 +144,8 @@ def _of_teacher(settings: TeachSettings) -> str:
     teacher = settings.teacher
     if (teacher.aligned is None) == (not teacher.encoder):
         return "give one teacher: --teacher.aligned, a folder of align.train, or --teacher.encoder, a family"
+    if teacher.encoder and teacher.encoder not in FAMILIES:
+        return f"teacher.encoder = {teacher.encoder}: there are {', '.join(FAMILIES)}"
     if settings.text_labels and teacher.aligned is None:
         return "text_labels need --teacher.aligned: a plain encoder knows no texts"
     return ""

@@ -19,7 +19,8 @@ from align.aligned import load_task
 from align.channel import Samples
 from align.checkpointing import load_encoder
 from align.embedding import starts
-from align.encoders import Encoder, EncoderSpec, build_encoder
+from align.encoders import EncoderSpec, build_encoder
+from align.encoders.base import Encoder
 from align.heads import Alignment
 from distill.teach_config import TeacherSettings
 from distill.views import at_least, at_rate

@@ -104,7 +104,7 @@ def _score(parser: argparse.ArgumentParser, arguments: list[str], _started: floa
 
 
 def _verify(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
-    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="bundle (default: the one that bundle.path names)")
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="bundle (default: the one that the daemon runs)")
     parser.add_argument(
         "--backend", choices=("onnxruntime", "tensorrt"), help="check this one (default: all there are)"
     )
@@ -117,7 +117,7 @@ def _verify(parser: argparse.ArgumentParser, arguments: list[str], _started: flo
 
 
 def _engine(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
-    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="bundle (default: the one that bundle.path names)")
+    parser.add_argument("folder", nargs="?", metavar="FOLDER", help="bundle (default: the one that the daemon runs)")
     parser.add_argument("--rebuild", action="store_true", help="build even where an engine fits")
     parsed, settings = _read_settings(parser, arguments)
     if settings is None:
@@ -128,7 +128,9 @@ def _engine(parser: argparse.ArgumentParser, arguments: list[str], _started: flo
 
 
 def _bundle_of(parsed: argparse.Namespace, settings: Settings) -> BundleSettings:
-    return settings.bundle.model_copy(update={"path": parsed.folder}) if parsed.folder else settings.bundle
+    from edge.update.record import bundle_to_run
+
+    return settings.bundle.model_copy(update={"path": parsed.folder}) if parsed.folder else bundle_to_run(settings)
 
 
 def _update(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:

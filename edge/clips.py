@@ -63,7 +63,7 @@ def require_speech_label(manifest: Manifest) -> int:
     """The column of the speech scores.
 
     Raises:
-        ConfigError: the bundle knows no speech, so no clip could be kept free of it.
+        ConfigError: the bundle knows no speech, or not under other sounds, so no clip could be kept free of it.
     """
     names = [label.name for label in manifest.labels]
     if SPEECH not in names:
@@ -71,7 +71,13 @@ def require_speech_label(manifest: Manifest) -> int:
             f"clips.enabled is true, but bundle {manifest.name} has no label {SPEECH}, so no clip can be kept free of "
             "it: set it to false or run another bundle"
         )
-    return names.index(SPEECH)
+    column = names.index(SPEECH)
+    if others := manifest.labels[column].masked_by:
+        raise ConfigError(
+            f"clips.enabled is true, but bundle {manifest.name} does not tell {SPEECH} under {', '.join(others)}, so "
+            "no clip can be kept free of it: set it to false or run another bundle"
+        )
+    return column
 
 
 class Clips:

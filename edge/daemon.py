@@ -14,7 +14,7 @@ import structlog
 from edge import logs
 from edge.config import Settings
 from edge.device import Device
-from edge.errors import AudioError, OutboxError, UserError
+from edge.errors import BundleError, UserError
 from edge.listeners import Named
 from edge.update.running import RunningBundle
 
@@ -34,7 +34,8 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
         sources: what is heard in place of what the settings name.
 
     Raises:
-        UserError: a part that cannot be opened, or a source that turned unusable; what had been heard is kept.
+        UserError: a part that cannot be opened, or a source that turned unusable, unless the program starts anew; what
+            had been heard is kept.
     """
     logs.configure(settings.log)
     device = _open(settings, sources)
@@ -54,7 +55,8 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
     try:
         device.notifier.ready()
         _listen(device)
-        device.listeners.raise_error()
+        if device.listeners.defect is not None or not device.ending.is_restart:  # which gives unusable sources a try
+            device.listeners.raise_error()
         farewell = "stopped"
     except UserError as error:
         farewell = str(error)
@@ -80,8 +82,10 @@ def _open(settings: Settings, sources: Sequence[Named] | None) -> Device:
     running = RunningBundle(settings)
     try:
         return Device(settings, running, sources)
-    except (AudioError, OutboxError):
-        running.end()  # in order: a new bundle is not to blame for the source or the disk
+    except BundleError:
+        raise
+    except UserError:
+        running.end()  # in order: a new bundle is not to blame for a source, a disk or a setting
         raise
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from edge.connection import Connection
+from edge.connection import BrokerError, Connection
 from edge.dialogue import Dialogue, Heard, Said
 from edge.outbox import Outbox
 from edge.outbox_file import Row
@@ -29,6 +29,8 @@ _STEP_S = 1.0
 _MAINTENANCE_S = 5.0
 _STATUS_S = 60.0
 _REFUSAL_PAUSE_S = 30.0
+_ANSWER_S = 120.0
+"""A broker that answers pings but not a message has lost it; only a new connection may send it again."""
 
 
 class Delivery:
@@ -56,6 +58,7 @@ class Delivery:
         self._last_historical = outbox.last_number
         self._in_flight: tuple[int, str] | None = None
         """The message from the outbox in flight: the number that its acknowledgement will carry, and its event_id."""
+        self._sent_at = 0.0
         self._is_live_next = True
         self._dialogues = dialogues
         self._said: deque[Said] = deque()
@@ -82,7 +85,7 @@ class Delivery:
         """Send what may be sent, then wait for the network, for new messages, or for a second at most.
 
         Raises:
-            BrokerError: the connection has ended.
+            BrokerError: the connection has ended, or is of no use any more.
         """
         now = time.monotonic()
         if now >= self._maintenance_due:
@@ -148,6 +151,8 @@ class Delivery:
             log.exception("dialogue_failed", dialogue=type(dialogue).__name__, action="report this")
 
     def _send_waiting(self, now: float) -> None:
+        if self._in_flight is not None and now - self._sent_at > _ANSWER_S:
+            raise BrokerError("lost", f"a message was not acknowledged within {_ANSWER_S:g} s")
         if now < self._events_due or self._in_flight is not None or not self._may_send:
             return
         if self._events_due:
@@ -157,7 +162,7 @@ class Delivery:
         row = self._next()
         if row is not None:
             payload = as_historical(row.payload) if row.number <= self._last_historical else row.payload
-            self._in_flight = self._connection.send(row.topic, payload), row.event_id
+            self._in_flight, self._sent_at = (self._connection.send(row.topic, payload), row.event_id), now
 
     def _next(self) -> Row | None:
         """The oldest message; while a backlog waits, every other time the oldest of those that came since."""

@@ -95,7 +95,7 @@ class Device:
         self._tell_trouble()
         self.upkeep = self._keep_minutes()
         self.clips = self._keep_clips()
-        self.updater = self._follow_updates()
+        self.updater = self._follow_updates(settings)
         self._end_metrics = start_metrics(
             settings.metrics, self.hooks, self.model, self.listeners, outbox=self.outbox, publisher=self.publisher
         )
@@ -170,11 +170,12 @@ class Device:
         self.status.add_detail("clips", clips.summary)
         return clips
 
-    def _follow_updates(self) -> Updater | None:
+    def _follow_updates(self, settings: Settings) -> Updater | None:
+        """settings: as configured, without thresholds that a command set, of which a new bundle may lack the label."""
         self.hooks.on_scores.append(lambda _listener, chunk: self.running.progress(chunk.scores))
         self.running.on_left = self.ending.restart
         self.status.add_detail("update", self.running.status)
-        return Updater(self.settings, self.hooks, self.ending.restart) if self.settings.update.enabled else None
+        return Updater(settings, self.hooks, self.ending.restart) if settings.update.enabled else None
 
     def _join_homeassistant(self) -> None:
         settings = self.settings

@@ -145,7 +145,8 @@ class _Region:
         if not self.split:
             return self.onset, offset, self.peak
         start = self.onset - self.opened
-        threshold = max(off, (self.scores[start] + self.peak) / 2)
+        # Above the peak, `off` would be reached nowhere: it has been raised since the region opened.
+        threshold = max(min(off, self.peak), (self.scores[start] + self.peak) / 2)
         while self.scores[start] < threshold:
             start += 1
         return self.opened + start, offset, self.peak

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import structlog
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
-from edge.clock import rfc3339
+from edge.clock import parse_rfc3339, rfc3339
 from edge.dialogue import Heard, Said
 from edge.payloads import Origin, to_bytes
 from edge.tally import Tally
@@ -51,31 +51,8 @@ def discovery(base_topic: str, origin: Origin, manifest: Manifest, *, respiratio
     device_id = object_id(base_topic)
     _, site, name = base_topic.split("/")
     labels = {label.name for label in manifest.labels}
-    state, status = f"{base_topic}/state", f"{base_topic}/status"
-    sensors: dict[str, dict[str, Any]] = {}
-    if COUGH in labels:
-        sensors |= {
-            "coughs_today": {
-                "name": "Coughs today",
-                "state_topic": state,
-                "value_template": "{{ value_json.coughs_today }}",
-                "unit_of_measurement": "coughs",
-                "state_class": "total_increasing",
-            },
-            "coughs_last_hour": {
-                "name": "Coughs in the last hour",
-                "state_topic": state,
-                "value_template": "{{ value_json.coughs_last_hour }}",
-                "unit_of_measurement": "coughs",
-                "state_class": "measurement",
-            },
-            "last_cough": {
-                "name": "Last cough",
-                "state_topic": state,
-                "value_template": "{{ value_json.last_cough }}",
-                "device_class": "timestamp",
-            },
-        }
+    status = f"{base_topic}/status"
+    sensors = _cough_sensors(f"{base_topic}/state") if COUGH in labels else {}
     if respiration is not False and (manifest.modality == "contact" or (respiration and "breath" in labels)):
         sensors["breathing_rate"] = {
             "name": "Breathing rate",
@@ -122,6 +99,31 @@ def discovery(base_topic: str, origin: Origin, manifest: Manifest, *, respiratio
     }
 
 
+def _cough_sensors(state_topic: str) -> dict[str, dict[str, Any]]:
+    return {
+        "coughs_today": {
+            "name": "Coughs today",
+            "state_topic": state_topic,
+            "value_template": "{{ value_json.coughs_today }}",
+            "unit_of_measurement": "coughs",
+            "state_class": "total_increasing",
+        },
+        "coughs_last_hour": {
+            "name": "Coughs in the last hour",
+            "state_topic": state_topic,
+            "value_template": "{{ value_json.coughs_last_hour }}",
+            "unit_of_measurement": "coughs",
+            "state_class": "measurement",
+        },
+        "last_cough": {
+            "name": "Last cough",
+            "state_topic": state_topic,
+            "value_template": "{{ value_json.last_cough }}",
+            "device_class": "timestamp",
+        },
+    }
+
+
 class _State(BaseModel):
     """What a state says that another run left behind."""
 
@@ -159,7 +161,7 @@ class HomeAssistant:
         """Count a cough."""
         if event.label == COUGH:
             with self._lock:
-                self._tally.add(datetime.fromisoformat(payload["onset"].replace("Z", "+00:00")), local_now())
+                self._tally.add(parse_rfc3339(payload["onset"]), local_now())
 
     def greet(self) -> None:
         """Announce the device at every connection: a broker may have forgotten it."""

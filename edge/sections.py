@@ -6,12 +6,15 @@ file, the environment or the flags (`edge.settings`), or open anything that a se
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer
 from pydantic_settings import CliSuppress
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+_SECRET_IN_URL = re.compile(r"(?<=://)[^/\s]*(?=@)|(?<=\?).+")
+"""User and password, and a query, in which some cameras want them."""
 Threshold = Annotated[float, Field(ge=0.01, le=1.0, allow_inf_nan=False)]
 
 
@@ -37,7 +40,8 @@ class SourceSettings(Section):
     """microphone: a sound card; file: a recording; folder: the recordings in it, one after the other; url: a live
     stream that ffmpeg can open (rtsp, http, ...); stdin: raw signed 16-bit little-endian PCM on standard input."""
     path: str = ""
-    """The recording, the folder or the URL. User name and password in a URL stay out of names, logs and status."""
+    """The recording, the folder or the URL. User name, password and query of a URL stay out of names, logs,
+    status and printed settings."""
     device: str = ""
     """The microphone as `python -m edge devices` calls it: usb-VENDOR:PRODUCT-SERIAL, the id of an ALSA card, or
     pulse:NAME; empty: the system's default."""
@@ -56,6 +60,11 @@ class SourceSettings(Section):
     """Sample rate of standard input, in hertz; every other source names its own."""
     channels: Annotated[int, Field(ge=1, le=64)] = 1
     """Interleaved channels of standard input; every other source names its own."""
+
+    @field_serializer("path", when_used="json")
+    def _without_secrets(self, path: str) -> str:
+        """The path as `--print-config` may show it."""
+        return _SECRET_IN_URL.sub("***", path) if "://" in path else path
 
 
 class NamedSourceSettings(SourceSettings):

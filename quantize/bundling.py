@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -148,7 +149,7 @@ def refuse_foreign(output: Path) -> None:
         raise ExportError(f"{output}: holds files but no bundle, and would be replaced; name another folder")
 
 
-def beside(output: Path) -> TemporaryDirectory[str]:
+def _beside(output: Path) -> TemporaryDirectory[str]:
     """A scratch folder on the output's disk, so that the bundle is put in place by renaming.
 
     Raises:
@@ -159,6 +160,23 @@ def beside(output: Path) -> TemporaryDirectory[str]:
         return TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-")
     except OSError as error:
         raise ExportError(f"{output.parent}: cannot be written ({error.strerror}); name another --output") from error
+
+
+@contextmanager
+def rebuilding(output: Path) -> Iterator[Path]:
+    """A scratch folder whose `bundle` takes the place of the output when the block ends; else the output is as it was.
+
+    Raises:
+        ExportError: the disk cannot take it.
+    """
+    with _beside(output) as name:
+        scratch = Path(name)
+        try:
+            yield scratch
+            replace(scratch / "bundle", output, scratch / "old")
+        except OSError as error:
+            place = error.filename or output
+            raise ExportError(f"{place}: cannot be written ({error.strerror}); {output} is as it was") from error
 
 
 def replace(new: Path, output: Path, aside: Path) -> None:

@@ -1,4 +1,4 @@
-"""Settings of `python -m quantize.export`."""
+"""Settings of `python -m quantize.export` and `python -m quantize.tune`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from align.files import refuse_absent
 from edge.settings import ProgramSettings
 
 
@@ -41,3 +42,35 @@ class ExportSettings(ProgramSettings):
         False, alias="json", description="print all figures as one JSON object; the steps go to standard error"
     )
     dry_run: bool = Field(False, description="read and check the inputs, say what would be done, and write nothing")
+
+
+class TuneSettings(ProgramSettings):
+    """Choose a finished bundle's operating points anew."""
+
+    model_config = SettingsConfigDict(env_prefix="ACULA_TUNE__")
+
+    bundle: Path = Field(description="folder of the bundle")
+    recordings: Path = Field(description="CSV that lists the recordings that the bundle was trained on")
+    output: Path = Field(description="folder to write; a bundle found there is replaced once the new one is proven")
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$", description="version of the tuned bundle")
+    validation_share: float = Field(0.3, gt=0, lt=0.5, description="as in the training, so that the split is the same")
+    seed: int = Field(0, ge=0, description="as in the training")
+    labels: tuple[str, ...] = Field((), description="labels whose point is chosen anew (default: all)")
+    masked_by: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description='labels that cover another, as \'{"breath": ["cough", "speech"]}\''
+    )
+    scenes: int = Field(24, ge=1, description="scenes of ten minutes, of validation clips, to tune thresholds on")
+    bootstrap_rounds: int = Field(1000, ge=100, description="resamples of every 95 % interval")
+
+
+def refuse_missing(settings: ExportSettings | TuneSettings) -> None:
+    """Stop if what the settings name is not there, before anything slow begins.
+
+    Raises:
+        ConfigError: that is so.
+    """
+    if isinstance(settings, ExportSettings):
+        refuse_absent(settings.checkpoint, "give a checkpoint of distill.train, such as runs/room/last.ckpt")
+    else:
+        refuse_absent(settings.bundle, "give the folder of a bundle")
+    refuse_absent(settings.recordings, "give the CSV that lists the recordings")

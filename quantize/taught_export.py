@@ -1,4 +1,4 @@
-"""The export of a student of `distill.teach`: the steps of `quantize.export` with questions in the place of events.
+"""The export of a student of `distill.teach`: the steps of `quantize.exporter` with questions in the place of events.
 
 Replaces what differs: which recordings, what is known of them, how a score track is judged, which operating points,
 which words. Graphs, calibration, gates and the bundle's folder are those of every export.
@@ -16,7 +16,7 @@ from edge.backends.base import Backend
 from edge.bundle import Bundle, Manifest, Metric
 from edge.scoring import Report
 from quantize.config import ExportSettings
-from quantize.export import Exporter
+from quantize.exporter import Exporter
 from quantize.inputs import Inputs, check_places
 from quantize.operating_points import Choice
 from quantize.parity import LabelAccuracy, Track, score_tracks

@@ -83,6 +83,11 @@ class Broker:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def keep_sessions(self) -> None:
+        """Have a mosquitto write down who has subscribed, so that a kill does not make it forget them."""
+        self.send_signal(signal.SIGUSR1)
+        eventually((self.log.parent / "mosquitto.db").exists, "the broker's session file")
+
     def _accepts(self) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
@@ -169,14 +174,22 @@ class Subscriber:
 
 
 def retained(port: int, topic: str) -> dict[str, Any] | None:
-    """The retained message of a topic, as a newcomer gets it; None when there is none within two seconds."""
+    """The retained message of a topic, as a newcomer gets it; None when there is none."""
     found: list[bytes] = []
+    answers: list[int] = []
+
+    def ask_again(client: paho.Client, *_: Any) -> None:
+        answers.append(1)
+        client.subscribe("nothing")  # what the broker keeps comes before its answer to this
+
     client = paho.Client(CallbackAPIVersion.VERSION2, "newcomer")
     client.on_connect = lambda *_: client.subscribe(topic, qos=1)
+    client.on_subscribe = ask_again
     client.on_message = lambda _client, _data, message: found.append(message.payload)
     client.connect("127.0.0.1", port)
-    deadline = time.monotonic() + 2
-    while not found and time.monotonic() < deadline:
-        client.loop(0.1)
+    deadline = time.monotonic() + PATIENCE_S
+    while not found and len(answers) < 2 and time.monotonic() < deadline:
+        if client.loop(0.1) != paho.MQTT_ERR_SUCCESS:
+            break
     client.disconnect()
     return json.loads(found[0]) if found else None

@@ -39,6 +39,13 @@ TRAINING_ONLY = {
     "python_calamine",
 }
 
+PROGRAMS = (
+    *(f"align.{name}" for name in ("evaluate", "prepare", "report", "retrieve", "train")),
+    *(f"distill.{name}" for name in ("evaluate", "label", "teach", "train")),
+    *(f"quantize.{name}" for name in ("export", "sign", "tune")),
+)
+SLOW_TO_LOAD = {"torch", "lightning", "transformers", "onnxruntime", "scipy", "sklearn", "matplotlib", "datasets"}
+
 
 def imported_packages(source: Path) -> set[str]:
     """Top-level names that a file imports, inside functions too."""
@@ -84,6 +91,13 @@ def test_edge_loads_no_training_library_in_any_module() -> None:
     program = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
     program += f"print(sorted(set(sys.modules) & {TRAINING_ONLY!r}))"
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_read_their_settings_before_they_load_what_takes_seconds(program: str) -> None:
+    command = f"import {program}, sys; print(sorted(set(sys.modules) & {SLOW_TO_LOAD!r}))"
+    run = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
 

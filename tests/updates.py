@@ -7,8 +7,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from edge.config import Settings
+from edge.errors import UpdateError
 from edge.update.archive import pack
+from edge.update.install import Installer
+from edge.update.record import RecordFile
 
 
 def settings(bundle: Path, state: Path, **update: Any) -> Settings:
@@ -34,3 +39,24 @@ def next_version(bundle: Path, folder: Path, version: str = "2.0.0") -> Path:
 def archive_of(bundle: Path, folder: Path, version: str = "2.0.0") -> Path:
     """The same bundle under another version, as one `.tar`."""
     return pack(next_version(bundle, folder, version), folder / f"room-{version}.tar")
+
+
+def tree(folder: Path) -> set[str]:
+    """What lies below a folder but the record, which says why an update was refused, and what is next to it."""
+    kept = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return {name for name in kept if not name.endswith((".lock", ".part")) and name != "record.json"}
+
+
+def refuse(device: Settings, archive: Path, told: str, sha256: str = "") -> None:
+    """The archive is refused with these words, in one line that names it, and nothing but the reason is kept."""
+    before = RecordFile(device.update_folder, device.bundle.path).read()
+    with pytest.raises(UpdateError, match=told) as refusal:
+        Installer(device).install(str(archive), sha256)
+    assert str(refusal.value).startswith(str(archive))
+    assert "\n" not in str(refusal.value)
+    assert "incoming" not in str(refusal.value)
+    after = RecordFile(device.update_folder, device.bundle.path).read()
+    assert after.outcome is not None
+    assert (after.outcome.state, after.outcome.reason) == ("refused", str(refusal.value))
+    assert after.model_copy(update={"outcome": None}) == before.model_copy(update={"outcome": None})
+    assert tree(device.update_folder) == set()

@@ -9,19 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-
-
-class EncoderSpec(BaseModel):
-    """Which encoder to build; kept in checkpoints, so that an encoder can be built again without its training."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(description="family, as in align.encoders.FAMILIES")
-    checkpoint: str = Field("", description="published weights: a file, or for transformers a folder or a model's id")
-    sample_rate_hz: int = Field(16000, ge=1000, le=48000, description="rate of the audio, Hz (scratch encoders only)")
-    clip_s: float = Field(8.18, gt=0, le=60, description="length of audio heard at once, seconds")
 
 
 class Encoded(NamedTuple):

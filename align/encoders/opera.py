@@ -8,11 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from align.encoders.base import Encoder, EncoderSpec
+from align.encoders.base import Encoder
 from align.encoders.checkpoints import Rename
 from align.encoders.cola import Cola, two_crops
 from align.encoders.errors import EncoderError
 from align.encoders.opera_features import SAMPLE_RATE_HZ, OperaFeatures, frame_count
+from align.encoders.spec import EncoderSpec
 
 COLA_RENAMES = (
     Rename(r"g\.(weight|bias)", r"cola.projection.\1"),

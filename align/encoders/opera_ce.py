@@ -13,9 +13,10 @@ from typing import cast
 from timm.models.efficientnet import efficientnet_b0
 from torch import Tensor, nn
 
-from align.encoders.base import Encoded, EncoderSpec
+from align.encoders.base import Encoded
 from align.encoders.checkpoints import Layout, Rename, load_published
 from align.encoders.opera import COLA_RENAMES, ContrastiveOperaEncoder
+from align.encoders.spec import EncoderSpec
 
 EMBEDDING_SIZE = 1280
 STRIDED = ("conv_stem", "blocks.1.0.conv_dw", "blocks.2.0.conv_dw", "blocks.3.0.conv_dw", "blocks.5.0.conv_dw")

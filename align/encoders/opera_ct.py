@@ -16,10 +16,11 @@ from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from align.encoders.base import Encoded, EncoderSpec
+from align.encoders.base import Encoded
 from align.encoders.checkpoints import Layout, Rename, load_published
 from align.encoders.opera import COLA_RENAMES, ContrastiveOperaEncoder
 from align.encoders.opera_features import BANDS
+from align.encoders.spec import EncoderSpec
 
 EMBEDDING_SIZE = 768
 WINDOW_FRAMES = 1024

@@ -20,11 +20,12 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from align.encoders.base import Encoded, EncoderSpec
+from align.encoders.base import Encoded
 from align.encoders.checkpoints import Layout, Rename, load_published
 from align.encoders.masking import cut_patches, draw_mask, keep_seen, masked_mse, put_back
 from align.encoders.opera import OperaEncoder
 from align.encoders.opera_features import BANDS
+from align.encoders.spec import EncoderSpec
 
 EMBEDDING_SIZE = 384
 DECODER_SIZE = 256

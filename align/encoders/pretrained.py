@@ -11,11 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from align.encoders.base import Encoded, Encoder, EncoderSpec
+from align.encoders.base import Encoded, Encoder
 from align.encoders.errors import EncoderError
 from align.encoders.listeners import Listener
 from align.encoders.published import load
 from align.encoders.spans import hide, moments, span_error, span_mask
+from align.encoders.spec import EncoderSpec
 
 SPAN_S = 0.3
 """Longer than a sound holds still, so that the neighbours of a hidden moment do not give it away."""

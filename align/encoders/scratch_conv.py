@@ -7,10 +7,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from align.encoders.base import Encoded, Encoder, EncoderSpec
+from align.encoders.base import Encoded, Encoder
 from align.encoders.cola import Cola, two_crops
 from align.encoders.errors import EncoderError
 from align.encoders.log_mel import ClipLogMel, SpecAugment
+from align.encoders.spec import EncoderSpec
 
 WIDTHS = (16, 32, 64, 128)
 EMBEDDING_SIZE = 256

@@ -8,10 +8,11 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from align.encoders.base import Encoded, Encoder, EncoderSpec
+from align.encoders.base import Encoded, Encoder
 from align.encoders.errors import EncoderError
 from align.encoders.log_mel import ClipLogMel, SpecAugment
 from align.encoders.masking import cut_patches, draw_mask, keep_seen, masked_mse, put_back
+from align.encoders.spec import EncoderSpec
 
 EMBEDDING_SIZE = 128
 HEADS = 4

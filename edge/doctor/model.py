@@ -9,7 +9,7 @@ from edge.config import Settings
 from edge.doctor.finding import Finding, fail, ok, warn
 from edge.errors import ConfigError, UserError
 from edge.pipeline import Model, open_bundle, open_model
-from edge.update.record import RecordFile
+from edge.update.record import bundle_to_run
 
 _RUNS = 5
 _BUSY = 0.5
@@ -18,10 +18,8 @@ _BUSY = 0.5
 
 def check_model(settings: Settings) -> Iterator[Finding]:
     """Whether the bundle that runs loads, computes the right thing here, and does so in time."""
-    records, chosen = RecordFile(settings.update_folder, settings.bundle.path), settings.bundle
     try:
-        if current := records.read().current:
-            chosen = chosen.model_copy(update={"path": str(records.store / current)})
+        chosen = bundle_to_run(settings)
         bundle = open_bundle(chosen)
     except UserError as error:
         yield fail("bundle", str(error), "install the bundle again, or set bundle.path to another one")

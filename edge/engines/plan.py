@@ -17,7 +17,6 @@ Precision = Literal["int8", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 INT8_GRAPH, HALF_GRAPH, TYPED_GRAPH = "encoder.int8.onnx", "encoder.fp16.onnx", "encoder.int8_fp16.onnx"
-GRAPHS = (INT8_GRAPH, HALF_GRAPH, TYPED_GRAPH)
 
 Version = tuple[int, int, int]
 

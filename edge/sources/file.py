@@ -37,7 +37,7 @@ class FileSource:
         self._path = Path(path)
         self._pace = pace
         self._file = _open(self._path)
-        self.name = f"file:{self._path.name}"
+        self.name = f"file:{legible(self._path)}"
         self.trouble = ""
         self.sample_rate_hz: int = self._file.samplerate
         self.channels: int = self._file.channels
@@ -91,6 +91,11 @@ class FileSource:
 
     def _second(self, position: int) -> str:
         return f"{position / self.sample_rate_hz:.3f} s"
+
+
+def legible(path: Path) -> str:
+    """The last part of a path as text that any reader takes: file names may be bytes that are no UTF-8."""
+    return os.fsencode(path.name).decode(errors="replace")
 
 
 def _open(path: Path) -> soundfile.SoundFile:

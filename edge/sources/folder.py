@@ -17,7 +17,7 @@ import structlog
 from edge.errors import AudioError
 from edge.sources.base import Block
 from edge.sources.decoding import ChildError, Sound
-from edge.sources.file import FileSource
+from edge.sources.file import FileSource, legible
 from edge.sources.timeline import Timeline
 
 log = structlog.get_logger()
@@ -46,7 +46,7 @@ class FolderSource:
         self._closed = threading.Event()
         self._guard = threading.Lock()
         self._current: FileSource | None = None
-        self.name = f"folder:{self._path.resolve().name}"
+        self.name = f"folder:{legible(self._path.resolve())}"
         self.trouble = ""
         self.channels = 1
         self.sample_rate_hz = self._first_rate()

@@ -14,8 +14,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edge.config import Settings
 from edge.errors import UpdateError, first_line
 from edge.files import give_to_owner_of, make_private, replace_whole
+from edge.sections import BundleSettings
 
 State = Literal["installed", "probation", "confirmed", "refused", "rolled back"]
 
@@ -93,6 +95,10 @@ class RecordFile:
             raise UpdateError(f"{path}: is damaged: {first_line(error)}; remove it to run bundle.path") from error
         return record if record.configured == self._configured else Record(configured=self._configured)
 
+    def bundle_of(self, record: Record, settings: BundleSettings) -> BundleSettings:
+        """What a record says is to run: its current bundle, or what is configured."""
+        return settings.model_copy(update={"path": str(self.store / record.current)}) if record.current else settings
+
     def mark(self) -> tuple[int, int]:
         """Something else after every change, by whichever process."""
         try:
@@ -129,6 +135,16 @@ class RecordFile:
                 yield
         except BlockingIOError as error:
             raise UpdateError(f"{self.folder}: another update is being taken in; wait for its end") from error
+
+
+def bundle_to_run(settings: Settings) -> BundleSettings:
+    """What the next start of the daemon runs: the bundle that an update has installed, or the configured one.
+
+    Raises:
+        UpdateError: the record of updates cannot be read.
+    """
+    records = RecordFile(settings.update_folder, settings.bundle.path)
+    return records.bundle_of(records.read(), settings.bundle)
 
 
 @contextmanager

@@ -21,7 +21,6 @@ from edge import clock
 from edge.config import Settings
 from edge.errors import UpdateError, UserError
 from edge.pipeline import Model, open_model
-from edge.sections import BundleSettings
 from edge.update.record import Outcome, Record, RecordFile, State
 
 log = structlog.get_logger()
@@ -90,7 +89,7 @@ class RunningBundle:
 
     def _open(self, record: Record) -> Model:
         try:
-            model = open_model(self._settings_of(record))
+            model = open_model(self._records.bundle_of(record, self._settings.bundle))
             model.widest(self._settings)
         except UserError as error:
             if not record.current:
@@ -148,11 +147,6 @@ class RunningBundle:
         except UpdateError as error:
             log.warning("update_record_not_writable", reason=str(error))
             return None
-
-    def _settings_of(self, record: Record) -> BundleSettings:
-        if not record.current:
-            return self._settings.bundle
-        return self._settings.bundle.model_copy(update={"path": str(self._records.store / record.current)})
 
 
 def _started(record: Record) -> Record:

@@ -148,10 +148,16 @@ class Updater:
         taken = path.with_name(path.name + _TAKEN)
         try:
             path.rename(taken)
-            if taken.is_symlink():
-                result = UpdateResult(False, path.name, f"{path}: is a link; lay the archive itself there")
-            else:
-                result = self._install(str(taken), "")
+        except OSError as error:
+            # Rather none than one that comes again with every start.
+            self._tell_inbox(error)
+            self._stopping.wait(_TROUBLE_S)
+            return
+        if taken.is_symlink():
+            result = _refused(path.name, f"{path}: is a link; lay the archive itself there")
+        else:
+            result = self._install(str(taken), "")
+        try:
             if result.accepted:
                 taken.unlink()
             elif self._stopping.is_set():
@@ -159,10 +165,7 @@ class Updater:
             else:
                 taken.rename(path.with_name(path.name + _REFUSED))
         except OSError as error:
-            # Rather none than one that comes again with every start.
-            log.warning("update_inbox_not_writable", inbox=str(self._inbox), reason=error.strerror)
-            self._stopping.wait(_TROUBLE_S)
-            return
+            self._tell_inbox(error)
         self._finish(result)
 
     def _finish(self, result: UpdateResult, done: Callable[[UpdateResult], None] | None = None) -> None:
@@ -182,19 +185,26 @@ class Updater:
             try:
                 taken.rename(taken.with_suffix(_REFUSED))
             except OSError as error:
-                log.warning("update_inbox_not_writable", inbox=str(self._inbox), reason=error.strerror)
+                self._tell_inbox(error)
+
+    def _tell_inbox(self, error: OSError) -> None:
+        log.warning("update_inbox_not_writable", inbox=str(self._inbox), reason=error.strerror)
 
     def _install(self, origin: str, sha256: str) -> UpdateResult:
         name = fetch.shown(origin)
         try:
             installed = self._installer.install(origin, sha256)
         except UserError as error:
-            log.warning("update_refused", archive=name, reason=str(error))
-            return UpdateResult(False, name, str(error))
+            return _refused(name, str(error))
         except Exception as error:
             log.exception("update_failed", archive=name, action="report this; the running bundle is untouched")
             return UpdateResult(False, name, f"{name}: a defect, {type(error).__name__}; the log says more")
         return UpdateResult(True, installed.bundle, switched=installed.switched)
+
+
+def _refused(name: str, reason: str) -> UpdateResult:
+    log.warning("update_refused", archive=name, reason=reason)
+    return UpdateResult(False, name, reason)
 
 
 def _is_archive(name: str) -> bool:

@@ -51,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Completions]:
 @pytest.fixture(scope="session")
 def aligned(tmp_path_factory: pytest.TempPathFactory) -> Aligned:
     """A training of three epochs on a synthesised corpus of sixty people; tests leave it as it is."""
-    from align.train import train
+    from align.training import train
 
     place = corpus_of(tmp_path_factory.mktemp("aligned"))
     train(settings_of(place))

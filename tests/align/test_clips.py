@@ -9,7 +9,7 @@ import pytest
 
 from align.clips import crop, open_clips
 from align.corpora import CorpusError
-from align.prepare import prepare
+from align.preparation import prepare
 from tests.preparing import HEADER, corpus, settings
 from tests.recordings import clips_of, noise
 from tests.sounds import write_sound, write_text

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from align.embedding import embed_recordings, starts
-from align.encoders import Encoded, Encoder, EncoderSpec, build_encoder
+from align.encoders import EncoderSpec, build_encoder
+from align.encoders.base import Encoded, Encoder
 from tests.recordings import clips_of, noise
 
 CPU = torch.device("cpu")

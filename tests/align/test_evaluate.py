@@ -15,7 +15,7 @@ from align.baseline import log_mel_statistics
 from align.clips import Clips
 from align.corpora import Recording
 from align.evaluate import main
-from align.train import train
+from align.training import train
 from tests.aligning import Aligned, refused, run_main, settings_of
 
 

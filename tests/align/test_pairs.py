@@ -13,7 +13,7 @@ from align.clips import Clips, open_clips
 from align.config import PrepareSettings
 from align.corpora import CorpusError, Recording
 from align.pairs import pair, read_reports, text_ids
-from align.prepare import prepare
+from align.preparation import prepare
 from align.report import report
 from align.reports.config import ReportSettings
 from tests.align.conftest import write_table

@@ -14,7 +14,7 @@ import soundfile
 
 from align.audio import load
 from align.corpora import CorpusError
-from align.prepare import prepare, to_pcm
+from align.preparation import prepare, to_pcm
 from edge.errors import UserError
 from tests.preparing import HEADER, ROOT, corpus, errors, run, settings
 from tests.sounds import write_sound, write_text

@@ -14,7 +14,8 @@ import torch
 from pyarrow import parquet
 
 from align.aligned import CHECKPOINT, AlignedError, load_task, read_checkpoint
-from align.retrieve import main, own_report
+from align.nearest import own_report
+from align.retrieve import main
 from align.sheet import draw_sheet
 from tests.aligning import Aligned, refused, run_main
 

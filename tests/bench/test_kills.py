@@ -25,3 +25,18 @@ def test_random_kills_of_broker_and_device_lose_nothing(tmp_path: Path) -> None:
     told = re.search(r"^3000 events .*: lost 0, repeated (\d+)$", run.stdout, re.MULTILINE)
     assert told is not None, run.stdout
     assert int(told[1]) <= KILLS
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--events", "5", "--kills", "5"), "--kills = 5: give 0 or more, and fewer than --events = 5"),
+        (("--folder", "/no/such"), "--folder = /no/such: no such folder"),
+    ],
+)
+def test_wrong_option_is_told_in_one_line(options: tuple[str, ...], told: str) -> None:
+    command = [sys.executable, "-m", "bench.kills", *options]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"error: {told}")
+    assert run.stderr.count("\n") == 1

@@ -53,7 +53,7 @@ HEARTS = 40
 @pytest.fixture(scope="session")
 def hearts(tmp_path_factory: pytest.TempPathFactory) -> Aligned:
     """An encoder aligned to the reports of synthesised hearts, two epochs; tests leave it as it is."""
-    from align.train import train
+    from align.training import train
 
     place = corpus_of(tmp_path_factory.mktemp("hearts"), HEARTS)
     train(settings_of(place, epochs=2, validation_share=0.25))

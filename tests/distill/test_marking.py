@@ -16,7 +16,7 @@ from distill.config import TrainSettings
 from distill.marking import fused_track, mark, open_marker
 from distill.module import StudentTask
 from distill.student import FRAMES_PER_STEP, StudentShape
-from distill.train import train
+from distill.training import train
 from edge.bundle import FrontEnd
 from edge.errors import UserError
 

@@ -15,7 +15,7 @@ from distill.module import POSITIVE_WEIGHT, MaskedBinaryCrossEntropy, StudentTas
 from distill.scenes import Clip
 from distill.student import StudentShape
 from distill.targets import ABSENT, PRESENT, UNKNOWN, holds
-from distill.train import AVERAGE_DECAY
+from distill.training import AVERAGE_DECAY
 from edge.bundle import FrontEnd
 
 RATE = 16000

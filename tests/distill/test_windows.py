@@ -12,7 +12,7 @@ from distill.config import TrainSettings
 from distill.frontend import LogMel
 from distill.pool import ScenePool, compose
 from distill.targets import ABSENT, PRESENT
-from distill.train import loader
+from distill.training import loader
 from distill.windows import EpochSampler, WindowDataset, at_gain
 from edge.bundle import FrontEnd
 from tests.clips import scene_maker

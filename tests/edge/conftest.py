@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from structlog.testing import LogCapture
 
+from edge import mqtt
 from edge.backends import open_backend
 from edge.backends.base import Backend
 from edge.bundle import Bundle, Corpus, Label, Manifest, Metric, OperatingPoint, load_bundle, write_manifest
 from edge.mqtt import Publisher
 from edge.outbox import Outbox
-from tests.brokers import Broker, mosquitto
+from tests.brokers import PATIENCE_S, Broker, mosquitto
 
 ROOT = Path(__file__).parents[2]
 RATE_HZ = 16_000
@@ -155,6 +156,12 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 def broker(tmp_path: Path) -> Iterator[Broker]:
     with mosquitto(tmp_path / "broker") as broker:
         yield broker
+
+
+@pytest.fixture
+def slow_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publishers wait for a broker on a busy machine, and do not take it for one that cannot parse version 5."""
+    monkeypatch.setattr(mqtt, "_FIRST_ANSWER_TIMEOUT_S", PATIENCE_S)
 
 
 @pytest.fixture

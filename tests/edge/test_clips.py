@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge.clips import HELD_S, Clip, ClipRecorder, Verdict
+from edge.bundle import Bundle
+from edge.clips import HELD_S, Clip, ClipRecorder, Verdict, require_speech_label
+from edge.errors import ConfigError
 from edge.events import Event
 from edge.sections import ClipSettings
 from edge.sources.base import Block
@@ -167,3 +169,15 @@ def test_no_kept_clip_overlaps_a_frame_with_speech_or_a_gap(
         if clip is not None:
             # Where the source's rate holds no whole number of samples a frame, one sample may be the neighbour's.
             assert (clip.samples[1:-1] < 0.2 * 32767).all()
+
+
+@pytest.mark.parametrize("is_covered", [False, True])
+def test_bundle_whose_speech_other_sounds_cover_is_refused(tiny_bundle: Bundle, is_covered: bool) -> None:
+    first, breath = tiny_bundle.manifest.labels
+    speech = first.model_copy(update={"name": "speech", "masked_by": ("breath",) if is_covered else ()})
+    manifest = tiny_bundle.manifest.model_copy(update={"labels": (breath, speech)})
+    if is_covered:
+        with pytest.raises(ConfigError, match="does not tell speech under breath"):
+            require_speech_label(manifest)
+    else:
+        assert require_speech_label(manifest) == 1

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from edge import delivery
-from edge.connection import Acknowledgement, Connection
+from edge.connection import Acknowledgement, BrokerError, Connection
 from edge.delivery import Delivery
 from edge.dialogue import Heard
 from edge.outbox import Outbox
@@ -25,6 +25,7 @@ class Broker:
 
     def __init__(self, forbidden: set[str]) -> None:
         self.forbidden = forbidden
+        self.ignored: set[str] = set()
         self.events: dict[str, bool] = {}
         """`historical` of the events that were taken, by event_id."""
         self.asked = 0
@@ -33,7 +34,8 @@ class Broker:
     def send(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
         assert retain == (topic == STATUS)
         self.asked += 1
-        self._answers.append(Acknowledgement(self.asked, "not authorized" if topic in self.forbidden else ""))
+        if topic not in self.ignored:
+            self._answers.append(Acknowledgement(self.asked, "not authorized" if topic in self.forbidden else ""))
         if topic == EVENT and topic not in self.forbidden:
             event = json.loads(payload)
             self.events[event["event_id"]] = event["historical"]
@@ -86,6 +88,24 @@ def test_events_that_were_refused_and_taken_later_are_historical(
     served.turn()
     assert broker.events == {"refused": True, "behind-it": True, "live": False}
     assert outbox.depth == 0
+
+
+def test_connection_on_which_an_event_is_not_acknowledged_is_given_up_and_the_event_kept(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(delivery.time, "monotonic", lambda: now)
+    broker = Broker(set())
+    broker.ignored = {EVENT}
+    served = deliver(broker, outbox)
+    put(outbox, "event")
+    served.turn()
+    now += 119.0
+    served.turn()
+    now += 2.0
+    with pytest.raises(BrokerError, match="not acknowledged within 120 s"):
+        served.turn()
+    assert outbox.depth == 1
 
 
 def test_refused_status_delays_no_event(outbox: Outbox) -> None:

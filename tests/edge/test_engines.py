@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import ast
-import ctypes
 import json
-import os
-import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edge.backends.choice import choose_backend
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.backends.tensorrt import TensorRtBackend
 from edge.bundle import Bundle, load_bundle
-from edge.engines import runtime as engine_runtime
-from edge.engines.board import Board, read_board
 from edge.engines.build import build_engine
 from edge.engines.cuda import Cuda
-from edge.engines.plan import check_known_bad, parse_version, plan
-from edge.engines.runtime import Runtime, find_runtime
 from edge.engines.store import ENGINE, SIDECAR, check_sidecar, folder_of, read_engine, read_sidecar
 from edge.errors import EngineError
-from tests.brokers import Broker, eventually, retained
 from tests.engines import NAMES, VERSIONS, jetson_bundle, stand_in_runtime
-from tests.programs import BASE, Daemon
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,17 +32,6 @@ def bundle(tiny_bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def engines(tmp_path: Path) -> Path:
     return tmp_path / "engines"
-
-
-@pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    """A machine with TensorRT 10.3."""
-    found = stand_in_runtime("10.3")
-    monkeypatch.setitem(sys.modules, "tensorrt", found.trt)
-    monkeypatch.setattr(engine_runtime, "load_cudart", lambda: found.cudart)
-    # What `importlib.util.find_spec` asks of a module that is loaded already.
-    found.trt.__spec__ = sys.modules["json"].__spec__
-    return Runtime(found.trt, found.logger, found.cudart, read_board(found.trt.__version__, "8.7"))
 
 
 VARIABLES = {
@@ -263,137 +241,12 @@ def test_sidecar_reads_what_was_written(bundle: Bundle, engines: Path) -> None:
     assert read_engine(folder, sidecar).startswith(b"10.3.0\n")
 
 
-def test_auto_takes_a_proven_engine(installed: Runtime, bundle: Bundle, engines: Path) -> None:
-    build_engine(bundle, installed, engines)
-    choice = choose_backend(bundle, "auto", engines)
-    assert (choice.backend.name, choice.trouble()) == ("tensorrt", "")
-
-
-def test_onnxruntime_goes_on_where_the_engine_is_wrong(installed: Runtime, bundle: Bundle, engines: Path) -> None:
-    build_engine(bundle, installed, engines)
-    installed.trt.error = 0.3
-    choice = choose_backend(bundle, "tensorrt", engines)
-    assert choice.backend.name == "onnxruntime"
-    assert choice.trouble().startswith("not on TensorRT: the ") and "golden.tensorrt.npz" in choice.trouble()
-
-
-def test_onnxruntime_goes_on_where_no_engine_was_built(installed: Runtime, bundle: Bundle, engines: Path) -> None:
-    choice = choose_backend(bundle, "auto", engines)
-    assert choice.backend.name == "onnxruntime"
-    assert "run python -m edge engine" in choice.trouble()
-
-
-def test_engine_that_fails_while_running_is_given_up(installed: Runtime, bundle: Bundle, engines: Path) -> None:
-    build_engine(bundle, installed, engines)
-    choice = choose_backend(bundle, "tensorrt", engines)
-    waveform = bundle.golden()["waveform"][0]
-    before = choice.backend.infer(waveform)
-    installed.cudart.fails = {"cudaGraphLaunch"}
-    after = choice.backend.infer(waveform)
-    np.testing.assert_allclose(after.scores, before.scores, atol=0.02)
-    assert choice.trouble() == "no longer on TensorRT: CUDA: cudaGraphLaunch failed with error 801"
-    choice.backend.infer(waveform)
-
-
-def test_error_of_the_bindings_is_told_and_onnxruntime_goes_on(
-    installed: Runtime, bundle: Bundle, engines: Path
-) -> None:
-    build_engine(bundle, installed, engines)
-    installed.trt.raises = "Unable to cast Python instance\nto C++ type"
-    choice = choose_backend(bundle, "auto", engines)
-    assert choice.backend.name == "onnxruntime"
-    assert choice.trouble() == "not on TensorRT: TensorRT: RuntimeError: Unable to cast Python instance"
-    assert installed.cudart.memory == {}
-    with pytest.raises(EngineError, match="TensorRT: RuntimeError"):
-        build_engine(bundle, installed, engines)
-
-
 def test_engine_that_cannot_be_queued_is_refused(bundle: Bundle, engines: Path) -> None:
     found = stand_in_runtime()
     found.trt.cannot_run = True
     with pytest.raises(EngineError, match="TensorRT could not run the engine"):
         build_engine(bundle, found, engines)
     assert found.cudart.memory == {}
-
-
-def test_auto_says_nothing_where_there_is_no_tensorrt(bundle: Bundle, tiny_bundle: Bundle, engines: Path) -> None:
-    for one in (bundle, tiny_bundle):
-        choice = choose_backend(one, "auto", engines)
-        assert (choice.backend.name, choice.trouble()) == ("onnxruntime", "")
-
-
-def test_tensorrt_that_was_asked_for_and_is_missing_is_told(bundle: Bundle, engines: Path) -> None:
-    choice = choose_backend(bundle, "tensorrt", engines)
-    assert choice.backend.name == "onnxruntime"
-    assert "module tensorrt cannot be loaded" in choice.trouble() and "--system-site-packages" in choice.trouble()
-
-
-@pytest.mark.broker
-def test_status_of_the_daemon_says_why_tensorrt_does_not_run(bundle: Bundle, tmp_path: Path, broker: Broker) -> None:
-    with Daemon(bundle.path, tmp_path, broker.port, "--bundle.backend", "tensorrt"):
-        eventually(lambda: (retained(broker.port, f"{BASE}/status") or {}).get("state") == "degraded", "the status")
-        status = retained(broker.port, f"{BASE}/status")
-    assert status is not None
-    assert "not on TensorRT: Python's module tensorrt cannot be loaded" in status["reason"]
-
-
-def test_machine_without_a_gpu_is_told(installed: Runtime) -> None:
-    installed.cudart.fails = {"cudaStreamCreateWithFlags"}
-    with pytest.raises(EngineError, match="cudaStreamCreateWithFlags failed with error 801"):
-        find_runtime()
-
-
-def test_machine_is_found(installed: Runtime) -> None:
-    found = find_runtime()
-    assert (found.board.tensorrt, found.board.sm) == ("10.3.0", "8.7")
-
-
-def test_failing_copy_is_told_and_memory_given_back() -> None:
-    found = stand_in_runtime()
-    cuda = Cuda(found.cudart)
-    cuda.allocate(64)
-    found.cudart.fails = {"cudaMalloc"}
-    with pytest.raises(EngineError, match="cudaMalloc failed"):
-        cuda.allocate(64)
-    cuda.close()
-    cuda.close()
-    assert found.cudart.memory == {}
-
-
-def _real_cudart() -> Path:
-    """The CUDA runtime that a build of torch for NVIDIA's GPUs brings along."""
-    for folder in sys.path:
-        for path in sorted(Path(folder).glob("nvidia/*/lib/libcudart.so.*")):
-            return path
-    pytest.skip("no libcudart is installed beside torch")
-
-
-def test_every_cuda_call_is_one_of_the_real_runtimes() -> None:
-    source = (ROOT / "edge/engines/cuda.py").read_text()
-    called = set(re.findall(r'_call\("(\w+)"', source)) | set(re.findall(r"_library\.(cuda\w+)", source))
-    library = ctypes.CDLL(str(_real_cudart()))
-    assert "cudaGraphInstantiateWithFlags" in called
-    assert [name for name in sorted(called) if not hasattr(library, name)] == []
-
-
-def test_real_runtime_copies_there_and_back_or_says_that_there_is_no_gpu() -> None:
-    library = ctypes.CDLL(str(_real_cudart()))
-    if library.cudaGetDeviceCount(ctypes.byref(ctypes.c_int())) != 0:
-        with pytest.raises(EngineError, match=r"CUDA: cudaStreamCreateWithFlags failed with error \d+"):
-            Cuda(library)
-        return
-    cuda = Cuda(library)
-    given, found = cuda.host_array((2, 3)), cuda.host_array((2, 3))
-    device = cuda.allocate(given.nbytes)
-    cuda.begin_capture()
-    cuda.copy_in(device, given)
-    cuda.copy_out(found, device)
-    cuda.end_capture()
-    given[:] = np.arange(6).reshape(2, 3)
-    cuda.launch()
-    cuda.wait()
-    assert found.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
-    cuda.close()
 
 
 def test_runtime_too_old_for_graphs_is_told_and_does_without(bundle: Bundle, engines: Path) -> None:
@@ -404,52 +257,6 @@ def test_runtime_too_old_for_graphs_is_told_and_does_without(bundle: Bundle, eng
     found.cudart.lacks = {"cudaMalloc"}
     with pytest.raises(EngineError, match=r"has no cudaMalloc; 11\.4 or later"):
         Cuda(found.cudart).allocate(4)
-
-
-def test_board_is_read_from_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "etc").mkdir()
-    (tmp_path / "proc/device-tree").mkdir(parents=True)
-    (tmp_path / "etc/nv_tegra_release").write_text("# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic\n")
-    (tmp_path / "proc/device-tree/model").write_bytes(b"NVIDIA Jetson Orin Nano Developer Kit\0")
-    nvpmodel = tmp_path / "nvpmodel"
-    nvpmodel.write_text("#!/bin/sh\necho 'NV Power Mode: 15W'\necho 0\n")
-    nvpmodel.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert read_board("10.3.0", "8.7", tmp_path) == Board(
-        "10.3.0", "8.7", "36.4.3", "NVIDIA Jetson Orin Nano Developer Kit", "15W"
-    )
-
-
-def test_other_machine_has_no_release_and_no_model(tmp_path: Path) -> None:
-    found = read_board("11.1.0", "9.0", tmp_path)
-    assert (found.l4t, found.model) == ("", "")
-
-
-@pytest.mark.parametrize(
-    ("version", "sm", "words"),
-    [
-        ("8.2.1", "7.2", "older than 8.5"),
-        ("10.2.0", "8.7", "10.2.0 is known to fail"),
-        ("10.13.3.9", "11.0", "wrong results on Thor"),
-        ("8.5.2", "5.3", "no INT8"),
-    ],
-)
-def test_known_bad_is_refused(version: str, sm: str, words: str) -> None:
-    with pytest.raises(EngineError, match=words):
-        check_known_bad(parse_version(version), sm)
-
-
-@pytest.mark.parametrize(
-    ("version", "sm"), [("8.5.2", "7.2"), ("10.3.0", "8.7"), ("10.16.1", "11.0"), ("11.4.1", "8.7")]
-)
-def test_the_rest_is_not(version: str, sm: str) -> None:
-    check_known_bad(parse_version(version), sm)
-    assert plan(parse_version(version), "fp16").graph == "encoder.fp16.onnx"
-
-
-def test_version_that_is_none_is_told() -> None:
-    with pytest.raises(EngineError, match="calls its version 'dev': not understood"):
-        parse_version("dev")
 
 
 def test_unwritable_folder_is_told(bundle: Bundle, engines: Path) -> None:

@@ -6,7 +6,7 @@ from itertools import cycle, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge.bundle import Label, OperatingPoint
@@ -200,6 +200,22 @@ def test_no_event_begins_before_what_was_told_as_settled(scores, rule, sizes):
         assert settled <= detector.settled <= 160 * at
         settled = detector.settled
     assert all(event.onset >= settled for event in detector.flush())
+
+
+@settings(max_examples=200, deadline=None)
+# The second piece of a split region, whose peak the new `off` exceeds.
+@example([0.9, 0.3, 0.65], [0.0, 0.0], point(split_depth=0.5), point(on=0.95, off=0.9))
+@given(before=st.lists(LEVELS, max_size=60), after=st.lists(LEVELS, max_size=60), old=RULES, new=RULES)
+def test_rule_that_changes_on_the_way_ends_what_is_open_and_gives_events_that_hold_sound(before, after, old, new):
+    detector = EventDetector([Label(name="cough", operating_point=old)], 160, 16_000)
+    found = detector.push(TrackChunk(0, np.array(before, np.float32)[:, None]))
+    detector.change([Label(name="cough", operating_point=new)])
+    found += detector.push(TrackChunk(len(before), np.array(after, np.float32)[:, None]))
+    found += detector.flush()
+    track = np.array([*before, *after], np.float32)
+    for event in found:
+        assert 0 <= event.onset < event.offset <= 160 * len(track)
+        assert min(old.on, new.on) <= event.score <= track[event.onset // 160 : event.offset // 160].max()
 
 
 def test_settled_follows_the_track_in_silence_and_waits_for_what_is_open():

@@ -137,6 +137,7 @@ def test_sensors_are_those_of_which_the_bundle_can_tell(
 @pytest.fixture
 def device(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> HomeAssistant:
     monkeypatch.setattr(homeassistant, "local_now", lambda: NOON)
+    monkeypatch.setattr(homeassistant, "_TAKE_OVER_S", 3600.0)  # a busy machine is no reason to go on without it
     announcement = discovery(BASE, ORIGIN, manifest, respiration=True)
     return HomeAssistant("homeassistant", BASE, ORIGIN, announcement)
 

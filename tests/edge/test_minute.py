@@ -220,7 +220,9 @@ def test_report_of_an_unset_clock_is_revised_once_it_is_set(
     assert revised == {**report, **corrected}
 
 
-@examples(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     stretches=st.lists(st.tuples(st.floats(0.0, 100.0), st.floats(0.1, 70.0)), min_size=1, max_size=5),
     block_s=st.floats(0.05, 7.0),

@@ -82,9 +82,16 @@ class Echo:
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
 def test_dialogue_hears_and_speaks_in_both_versions_and_its_failure_stops_nothing(
-    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any], version: str
+    tmp_path: Path,
+    outbox: Outbox,
+    publishers: list[Publisher],
+    logs: list[Any],
+    request: pytest.FixtureRequest,
+    version: str,
 ) -> None:
     start = mosquitto if version == "5" else amqtt
+    if version == "5":
+        request.getfixturevalue("slow_broker")
     with start(tmp_path) as broker, Subscriber(broker.port, version=MQTTProtocolVersion.MQTTv311) as subscriber:
         publisher = Publisher(MqttSettings(port=broker.port), BASE, outbox, status)
         publishers.append(publisher)

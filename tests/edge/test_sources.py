@@ -165,6 +165,11 @@ def test_file_with_less_sound_than_its_header_says_is_logged(tmp_path):
     assert [log["event"] for log in logs] == ["file_ends_early"]
 
 
+def test_name_of_a_file_that_is_no_utf_8_is_told_as_text(tmp_path):
+    path = write(tmp_path / "a.wav", noise(100)).rename(tmp_path / os.fsdecode(b"bed-\xff.wav"))
+    assert FileSource(path).name == "file:bed-\N{REPLACEMENT CHARACTER}.wav"
+
+
 def test_file_in_real_time_comes_no_sooner_than_it_was_heard(tmp_path):
     source = FileSource(write(tmp_path / "a.wav", noise(4_800)), pace="realtime", block_s=0.1)
     begun = time.monotonic()

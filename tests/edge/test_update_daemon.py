@@ -96,12 +96,18 @@ def test_command_has_a_bundle_fetched_and_run(tiny_bundle_path: Path, tmp_path: 
             assert daemon.stop() == 0, daemon.errors()
 
 
-def test_source_that_cannot_be_opened_is_not_held_against_a_new_bundle(tiny_bundle_path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "mistake",
+    [("--source.kind", "file", "--source.path", "/no/such.wav"), ("--mqtt.password_file", "/no/such")],
+    ids=["source", "password"],
+)
+def test_mistake_in_the_settings_is_not_held_against_a_new_bundle(
+    tiny_bundle_path: Path, tmp_path: Path, mistake: tuple[str, ...]
+) -> None:
     device = settings(tiny_bundle_path, tmp_path)
     assert Installer(device).install(str(archive_of(tiny_bundle_path, tmp_path))).switched
-    missing = ("--source.kind", "file", "--source.path", "/no/such.wav")
     for _ in range(2):
-        with Daemon(tiny_bundle_path, tmp_path, free_port(), *missing) as daemon:
+        with Daemon(tiny_bundle_path, tmp_path, free_port(), *mistake) as daemon:
             assert daemon.finish() == 2
     with Daemon(tiny_bundle_path, tmp_path, free_port()) as daemon:
         daemon.wait_for("ready")
@@ -142,6 +148,7 @@ def test_archive_that_is_refused_is_told_in_the_status_and_set_aside(
         eventually(lambda: (inbox / "link.tar.refused").is_symlink(), "the end of the other")
         told = [entry["reason"] for entry in daemon.logged("update_refused")]
         assert any("noise.tar.taken: the archive is no .tar file" in reason for reason in told)
+        assert any("link.tar: is a link" in reason for reason in told)
 
         def told_in_status() -> bool:
             update = (subscriber.payloads("/status") or [{}])[-1].get("update")

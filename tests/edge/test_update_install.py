@@ -7,10 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,39 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge.bundle import Bundle, load_bundle, write_manifest
 from edge.config import Settings
 from edge.errors import UpdateError
-from edge.hooks import Hooks
-from edge.sources.base import Block
 from edge.update import install as install_module
-from edge.update import trial as trial_module
 from edge.update.archive import pack
 from edge.update.install import Installer
-from edge.update.recent import RecentSound, Sound
 from edge.update.record import RecordFile
-from edge.update.trial import is_too_slow
-from tests.updates import archive_of, next_version, settings
+from tests.updates import archive_of, next_version, refuse, settings, tree
 
 ROOT = Path(__file__).parents[2]
-
-
-def tree(folder: Path) -> set[str]:
-    """What lies below a folder but the record, which says why an update was refused, and what is next to it."""
-    kept = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    return {name for name in kept if not name.endswith((".lock", ".part")) and name != "record.json"}
-
-
-def refuse(device: Settings, archive: Path, told: str, sha256: str = "") -> None:
-    """The archive is refused with these words, in one line that names it, and nothing but the reason is kept."""
-    before = RecordFile(device.update_folder, device.bundle.path).read()
-    with pytest.raises(UpdateError, match=told) as refusal:
-        Installer(device).install(str(archive), sha256)
-    assert str(refusal.value).startswith(str(archive))
-    assert "\n" not in str(refusal.value)
-    assert "incoming" not in str(refusal.value)
-    after = RecordFile(device.update_folder, device.bundle.path).read()
-    assert after.outcome is not None
-    assert (after.outcome.state, after.outcome.reason) == ("refused", str(refusal.value))
-    assert after.model_copy(update={"outcome": None}) == before.model_copy(update={"outcome": None})
-    assert tree(device.update_folder) == set()
 
 
 def test_good_bundle_is_what_the_next_start_runs(tiny_bundle_path: Path, tmp_path: Path) -> None:
@@ -163,64 +135,6 @@ def test_bundle_must_be_signed_by_a_trusted_key_unless_told_otherwise(tiny_bundl
 def test_bundle_without_a_label_that_the_settings_name_is_refused(tiny_bundle_path: Path, tmp_path: Path) -> None:
     device = settings(tiny_bundle_path, tmp_path / "state").model_copy(update={"thresholds": {"sneeze": 0.5}})
     refuse(device, archive_of(tiny_bundle_path, tmp_path), "trial: thresholds.sneeze: bundle tiny has no such label")
-
-
-@pytest.mark.parametrize(
-    ("does", "told"),
-    [
-        ("kill -9 $$", "trial: the process that ran the bundle ended with signal 9: it said nothing"),
-        ("echo Bus error >&2; exit 3", "trial: the process that ran the bundle ended with status 3: Bus error"),
-        ("exec sleep 600", "trial: not over after 0.5 s; the bundle hangs or is too slow"),
-    ],
-)
-def test_bundle_whose_process_dies_or_hangs_in_its_trial_is_refused(
-    tiny_bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, told: str
-) -> None:
-    dying = tmp_path / "dying"
-    dying.write_text(f"#!/bin/sh\n{does}\n")
-    dying.chmod(0o700)
-    monkeypatch.setattr(trial_module.sys, "executable", str(dying))
-    if "sleep" in does:
-        monkeypatch.setattr(trial_module, "TIMEOUT_S", 0.5)
-    refuse(settings(tiny_bundle_path, tmp_path / "state"), archive_of(tiny_bundle_path, tmp_path), told)
-
-
-@pytest.mark.parametrize("channels", [1, 2])
-def test_trial_hears_this_room_too(tiny_bundle_path: Path, tmp_path: Path, channels: int) -> None:
-    device = settings(tiny_bundle_path, tmp_path / "state")
-    alone = trial_module.run_trial(tiny_bundle_path, device, threading.Event())
-    sound = Sound(np.full((48_000 * 5, channels), 0.1, np.float32), 48_000)
-    # Windows of 2 s every 0.5 s of 5 s.
-    assert trial_module.run_trial(tiny_bundle_path, device, threading.Event(), sound).windows == alone.windows + 7
-
-
-def test_newest_seconds_of_the_first_listener_are_what_a_trial_hears() -> None:
-    hooks = Hooks()
-    recent = RecentSound(hooks)
-    assert recent.take() is None
-    first: Any = SimpleNamespace(name="bed-1", source=SimpleNamespace(sample_rate_hz=100))
-    second: Any = SimpleNamespace(name="bed-2", source=SimpleNamespace(sample_rate_hz=100))
-    for second_s in range(30):
-        hooks.block(first, Block(second_s * 100, np.full((100, 2), second_s, np.float32)))
-        hooks.block(second, Block(second_s * 100, np.full((100, 1), 99, np.float32)))
-    sound = recent.take()
-    assert sound is not None
-    assert (sound.samples.shape, sound.sample_rate_hz) == ((2000, 2), 100)
-    assert sound.samples[:, 0].tolist() == [float(second_s) for second_s in range(10, 30) for _ in range(100)]
-
-
-def test_trial_is_given_up_when_the_daemon_stops(tiny_bundle_path: Path, tmp_path: Path) -> None:
-    stopping = threading.Event()
-    stopping.set()
-    with pytest.raises(UpdateError, match="trial: given up, because the daemon stops"):
-        trial_module.run_trial(tiny_bundle_path, settings(tiny_bundle_path, tmp_path / "state"), stopping)
-
-
-@pytest.mark.parametrize(
-    ("times_s", "slow"), [([0.1] * 10, False), ([0.3] * 10, True), ([0.3] * 9, False), ([0.1] * 10 + [9.0], False)]
-)
-def test_bundle_is_too_slow_when_most_windows_take_more_than_half_a_hop(times_s: list[float], slow: bool) -> None:
-    assert is_too_slow(times_s, hop_s=0.5) == slow
 
 
 def test_disk_without_room_is_told_before_anything_is_written(

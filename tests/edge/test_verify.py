@@ -13,6 +13,7 @@ from edge.__main__ import main
 from edge.bundle import load_bundle, write_manifest
 from edge.engines import runtime as engine_runtime
 from edge.engines.store import folder_of
+from edge.update.record import RecordFile
 from tests.engines import StandInTensorRt, jetson_bundle, stand_in_runtime
 
 
@@ -41,6 +42,22 @@ def test_bundle_for_any_machine_is_checked_on_onnxruntime(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["ok", "ok", "ok"]
     assert "golden outputs agree on onnxruntime within 0.001" in lines[-1]
+
+
+def test_bundle_that_an_update_installed_is_checked_where_none_is_named(
+    tiny_bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = RecordFile(tmp_path / "bundles", "")
+    installed = records.store / ("a" * 64)
+    records.change(lambda record: record.model_copy(update={"current": installed.name}))
+    shutil.copytree(tiny_bundle_path, installed)
+    arguments = ["verify", "--bundle.allow_unsigned", "--outbox.path", str(tmp_path / "outbox.db")]
+    assert main(arguments) == 0
+    assert str(installed) in capsys.readouterr().out
+    (tmp_path / "bundles" / "record.json").write_text("{")
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert "record.json: is damaged" in told and told.count("\n") == 1
 
 
 def test_missing_tensorrt_is_skipped_unless_asked_for(

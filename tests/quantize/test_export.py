@@ -24,7 +24,7 @@ from edge.drift import load_reference
 from edge.errors import UserError
 from quantize import gate
 from quantize.config import ExportSettings
-from quantize.export import export
+from quantize.exporter import export
 from quantize.golden import golden_windows
 from quantize.results import write_report
 from quantize.sign import write_keys

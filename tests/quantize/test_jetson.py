@@ -17,15 +17,15 @@ from align.corpora import read_table
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import Bundle, check_golden, load_bundle, write_manifest
 from edge.engines.golden import check_outputs
-from edge.engines.plan import GRAPHS, HALF_GRAPH, INT8_GRAPH, TYPED_GRAPH
+from edge.engines.plan import HALF_GRAPH, INT8_GRAPH, TYPED_GRAPH
 from quantize.bundling import draft_manifest, write_float32, write_int8
 from quantize.checkpoint import Checkpoint
 from quantize.config import ExportSettings
 from quantize.errors import GateError
-from quantize.export import export
+from quantize.exporter import export
 from quantize.golden import golden_windows, write_golden
 from quantize.half import write_half
-from quantize.jetson import BUILD_SCRIPT, LINT, TOLERANCE, JetsonFiles, run_graph, write_jetson_files
+from quantize.jetson import BUILD_SCRIPT, LINT, LINTED, TOLERANCE, JetsonFiles, run_graph, write_jetson_files
 from quantize.rules import lint, read_model, target
 from quantize.windows import draw_windows
 from tests import qdq
@@ -59,7 +59,7 @@ def added(drafts: tuple[Bundle, Bundle], tmp_path_factory: pytest.TempPathFactor
 def test_bundle_runs_as_any_other_and_lists_what_was_added(added: tuple[Bundle, JetsonFiles]) -> None:
     bundle, _ = added
     check_golden(bundle, OnnxRuntimeBackend(bundle))
-    assert {*GRAPHS, LINT, BUILD_SCRIPT, "golden.tensorrt.npz", "golden.input.bin"} <= bundle.manifest.files.keys()
+    assert {*LINTED, LINT, BUILD_SCRIPT, "golden.tensorrt.npz", "golden.input.bin"} <= bundle.manifest.files.keys()
     assert bundle.manifest.tensorrt_tolerance == TOLERANCE
 
 
@@ -73,7 +73,7 @@ def test_int8_graph_is_accepted_without_a_warning(added: tuple[Bundle, JetsonFil
 
 def test_lint_report_tells_every_graph_and_version(added: tuple[Bundle, JetsonFiles]) -> None:
     told = json.loads((added[0].path / LINT).read_text())
-    assert {entry["graph"] for entry in told} == set(GRAPHS)
+    assert {entry["graph"] for entry in told} == set(LINTED)
     assert {entry["tensorrt"] for entry in told} == {"8.5", "8.6", "10.3", "10.13", "11.0"}
     assert all(entry["accepted"] for entry in told)
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, helper
 
 from edge.errors import UserError
 from quantize.rules import Finding, lint, target
 from quantize.rules.__main__ import main
 from quantize.rules.linter import RULES
 from tests import qdq
+from tests.broken_graphs import BROKEN, Break, unsigned, varying_batch
 
 VERSIONS = ("8.5", "8.6", "10.3", "10.13", "11.x")
-Break = Callable[[ModelProto], object]
 
 
 def findings(model: ModelProto, version: str = "10.3", **options: Any) -> list[Finding]:
@@ -31,203 +30,6 @@ def test_good_graph_breaks_no_rule_of_any_version(version: str) -> None:
     found = lint(qdq.good_graph(), target(version))
     assert found.findings == ()
     assert found.int8_share > 0.95
-
-
-def _foreign_domain(model: ModelProto) -> None:
-    qdq.node(model, "last_relu").domain = "com.microsoft"
-    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
-
-
-def _opset_25(model: ModelProto) -> None:
-    model.opset_import[0].version = 25
-
-
-def _batch_norm(model: ModelProto) -> None:
-    for name in ("one", "two", "three", "four"):
-        qdq.store(model, name, np.ones(qdq.CHANNELS, np.float32))
-    qdq.insert(model, "last_relu", "BatchNormalization", ["last", "one", "two", "three", "four"], "norm")
-    qdq.reroute(model, "last_relu", 0, "norm")
-
-
-def _dynamic_quantisation(model: ModelProto) -> None:
-    qdq.insert(model, "head", "DynamicQuantizeLinear", ["flat"], "flat_q")
-    qdq.node(model, "flat_q").output.extend(["flat_scale", "flat_zero"])
-
-
-def _zero_scale(model: ModelProto) -> None:
-    scales = qdq.constant(model, "left_w_scale")
-    scales[3] = 0.0
-    qdq.store(model, "left_w_scale", scales)
-
-
-def _computed_scale(model: ModelProto) -> None:
-    qdq.insert(model, "stem_relu_q", "ReduceMax", ["stem_relu"], "range", keepdims=0)
-    for name in ("stem_relu_q", "stem_relu_dq"):
-        qdq.reroute(model, name, 1, "range")
-
-
-def _infinite_scale(model: ModelProto) -> None:
-    qdq.store(model, "stem_relu_scale", np.array(np.inf, np.float32))
-
-
-def _unsigned(model: ModelProto) -> None:
-    qdq.store(model, "zero", np.zeros((), np.uint8))
-
-
-def _shifted(model: ModelProto) -> None:
-    qdq.store(model, "zero", np.array(3, np.int8))
-
-
-def _activation_per_channel(model: ModelProto) -> None:
-    qdq.store(model, "stem_relu_scale", np.full(qdq.CHANNELS, 0.05, np.float32))
-    qdq.store(model, "zeros", np.zeros(qdq.CHANNELS, np.int8))
-    for name in ("stem_relu_q", "stem_relu_dq"):
-        qdq.reroute(model, name, 2, "zeros")
-
-
-def _wrong_axis(model: ModelProto) -> None:
-    for name in ("left_w_q", "left_w_dq"):
-        qdq.node(model, name).attribute[0].i = 1
-
-
-def _no_zero_point(model: ModelProto) -> None:
-    del qdq.node(model, "stem_relu_q").input[2]
-
-
-def _computed_weights(model: ModelProto) -> None:
-    qdq.insert(model, "stem", "Relu", ["stem_w"], "stem_w_computed")
-    qdq.reroute(model, "stem", 1, "stem_w_computed")
-
-
-def _no_kernel_shape(model: ModelProto) -> None:
-    left = qdq.node(model, "left")
-    kept = [entry for entry in left.attribute if entry.name != "kernel_shape"]
-    del left.attribute[:]
-    left.attribute.extend(kept)
-
-
-def _quantised_bias(model: ModelProto) -> None:
-    qdq.store(model, "left_b", np.zeros(qdq.CHANNELS, np.int32))
-    qdq.store(model, "left_b_scale", np.array(0.01, np.float32))
-    qdq.insert(model, "left", "DequantizeLinear", ["left_b", "left_b_scale"], "left_b_dq")
-    qdq.reroute(model, "left", 2, "left_b_dq")
-
-
-def _float_input(model: ModelProto) -> None:
-    qdq.reroute(model, "left", 0, "stem_relu")
-
-
-def _both_branches(model: ModelProto) -> None:
-    qdq.quantise_between(model, "right", "join", 1)
-
-
-def _no_branch(model: ModelProto) -> None:
-    qdq.reroute(model, "join", 0, "stem_relu")
-
-
-def _first_in_int8(model: ModelProto) -> None:
-    scale, zero = np.full(qdq.CHANNELS, 0.01, np.float32), np.zeros(qdq.CHANNELS, np.int8)
-    qdq.store(model, "stem_scale", scale)
-    qdq.store(model, "stem_zero", zero)
-    qdq.insert(model, "stem", "QuantizeLinear", ["stem_w", "stem_scale", "stem_zero"], "stem_w_q", axis=0)
-    qdq.insert(model, "stem", "DequantizeLinear", ["stem_w_q", "stem_scale", "stem_zero"], "stem_w_dq", axis=0)
-    qdq.reroute(model, "stem", 1, "stem_w_dq")
-    qdq.quantise_between(model, "log_mel", "stem")
-
-
-def _varying_batch(model: ModelProto) -> None:
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
-
-
-def _double_head(model: ModelProto) -> None:
-    qdq.insert(model, "head", "Cast", ["flat"], "flat_64", to=TensorProto.DOUBLE)
-    for name in ("head_w", "head_b"):
-        qdq.store(model, name, qdq.constant(model, name).astype(np.float64))
-    qdq.reroute(model, "head", 0, "flat_64")
-    model.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
-
-
-def _computes_with_int64(model: ModelProto) -> None:
-    qdq.store(model, "counts", np.arange(qdq.CHANNELS))
-    qdq.insert(model, "head", "Cast", ["flat"], "rounded", to=TensorProto.INT64)
-    qdq.insert(model, "head", "Mul", ["rounded", "counts"], "weighted")
-
-
-def _mostly_float(model: ModelProto) -> None:
-    for name, source in (("right", "left_relu"), ("last", "join_relu")):
-        qdq.reroute(model, name, 0, source)
-        qdq.reroute(model, name, 1, f"{name}_w")
-
-
-def _second_file(model: ModelProto) -> None:
-    stored = next(one for one in model.graph.initializer if one.name == "head_w")
-    stored.ClearField("raw_data")
-    stored.data_location = TensorProto.EXTERNAL
-    stored.external_data.add(key="location", value="weights.bin")
-
-
-def _wrong_shape(model: ModelProto) -> None:
-    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 5
-
-
-def _missing_scale(model: ModelProto) -> None:
-    del qdq.node(model, "stem_relu_q").input[1:]
-
-
-def _dead_channel(model: ModelProto) -> None:
-    weights = qdq.constant(model, "left_w")
-    weights[5] = 0.0
-    qdq.store(model, "left_w", weights)
-
-
-def _before_pooling(model: ModelProto) -> None:
-    qdq.quantise_between(model, "last_relu", "pool")
-
-
-BROKEN: list[tuple[int, str, Break, str, str]] = [
-    (1, "error", _foreign_domain, "last_relu (Relu)", "domain com.microsoft"),
-    (2, "error", _opset_25, "graph", "opset 25"),
-    (3, "error", _batch_norm, "norm (BatchNormalization)", "fold it"),
-    (3, "error", _dynamic_quantisation, "flat_q (DynamicQuantizeLinear)", "no operator"),
-    (4, "error", _zero_scale, "left_w_q (QuantizeLinear)", "not above zero"),
-    (4, "error", _computed_scale, "stem_relu_q (QuantizeLinear)", "not a constant"),
-    (4, "error", _infinite_scale, "stem_relu_q (QuantizeLinear)", "not finite"),
-    (5, "error", _unsigned, "stem_relu_q (QuantizeLinear)", "uint8"),
-    (5, "error", _shifted, "stem_relu_q (QuantizeLinear)", "not zero"),
-    (6, "error", _activation_per_channel, "stem_relu_q (QuantizeLinear)", "on an activation"),
-    (6, "error", _wrong_axis, "left_w_q (QuantizeLinear)", "axis 0"),
-    (7, "error", _no_zero_point, "stem_relu_q (QuantizeLinear)", "uint8"),
-    (8, "error", _computed_weights, "stem (Conv)", "computed in the graph"),
-    (8, "error", _no_kernel_shape, "left (Conv)", "no kernel_shape"),
-    (9, "error", _quantised_bias, "left (Conv)", "bias comes through DequantizeLinear"),
-    (10, "error", _float_input, "left (Conv)", "only its second input is quantised"),
-    (
-        11,
-        "error",
-        lambda model: qdq.quantise_between(model, "left", "left_relu"),
-        "left_extra_q (QuantizeLinear)",
-        "Relu",
-    ),
-    (11, "warning", _both_branches, "join (Add)", "both branches"),
-    (11, "warning", _no_branch, "join (Add)", "no branch"),
-    (12, "warning", _first_in_int8, "stem (Conv)", "first convolution"),
-    (12, "warning", lambda model: qdq.quantise_between(model, "head", "scores"), "scores (Sigmoid)", "quantised"),
-    (13, "error", _varying_batch, "graph", "dimension batch"),
-    (14, "error", _double_head, "graph", "float64"),
-    (14, "error", _computes_with_int64, "weighted (Mul)", "int64"),
-    (15, "warning", _mostly_float, "graph", "less than 80 %"),
-    (16, "error", _second_file, "graph", "head_w lie in a second file"),
-    (17, "error", _wrong_shape, "graph", "ONNX's own checker"),
-    (17, "error", _missing_scale, "graph", "ONNX's own checker says: Node"),
-    (19, "warning", _dead_channel, "left (Conv)", "first is 5"),
-    (
-        20,
-        "warning",
-        lambda model: qdq.quantise_between(model, "last_relu", "pool"),
-        "last_relu_extra_dq",
-        "take the pair",
-    ),
-]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +89,7 @@ def test_depthwise_convolution_needs_scales_per_channel() -> None:
 
 def test_declared_dimension_may_vary() -> None:
     model = qdq.good_graph()
-    _varying_batch(model)
+    varying_batch(model)
     assert findings(model, profile=["batch"]) == []
 
 
@@ -367,7 +169,7 @@ def test_program_accepts_a_good_file(model_path: Path, capsys: pytest.CaptureFix
 
 def test_program_refuses_a_broken_file_and_prints_json(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = onnx.load(str(model_path))
-    _unsigned(model)
+    unsigned(model)
     onnx.save(model, str(model_path))
     assert main([str(model_path), "--json"]) == 1
     told = json.loads(capsys.readouterr().out)

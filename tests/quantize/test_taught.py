@@ -26,7 +26,7 @@ from edge.errors import UserError
 from edge.manifest import FrontEnd
 from edge.track import TrackChunk
 from quantize.config import ExportSettings
-from quantize.export import export
+from quantize.exporter import export
 from quantize.questions import asked, choose_sustained, holds_here, log_odds
 from quantize.recordings import LabelledClip
 from quantize.taught import is_taught

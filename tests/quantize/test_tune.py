@@ -10,9 +10,9 @@ import pytest
 from edge.backends import open_backend
 from edge.bundle import check_golden, load_bundle
 from edge.errors import UserError
-from quantize.config import ExportSettings
-from quantize.export import export
-from quantize.tune import TuneSettings, tune
+from quantize.config import ExportSettings, TuneSettings
+from quantize.exporter import export
+from quantize.retuning import tune
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.server
 import json
-import ssl
-import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.brokers import Broker, Subscriber, eventually, mosquitto, retained
-from tests.certificates import make_certificates
 from tests.programs import BASE, Daemon
-from tests.updates import archive_of
 
 pytestmark = pytest.mark.broker
 
@@ -86,38 +79,6 @@ def test_retained_command_is_refused_and_a_device_without_leave_hears_none(
         with Daemon(tiny_bundle_path, tmp_path, broker.port) as daemon:
             daemon.wait_for("broker_connected")
             send(broker, {"id": "t", "command": "thresholds", "thresholds": {"cough": 0.5}})
-            eventually(lambda: any(message.topic == COMMAND for message in subscriber.messages[-1:]), "its passing")
+            eventually(lambda: any(b'"t"' in message.payload for message in list(subscriber.messages)), "its passing")
             assert daemon.stop() == 0, daemon.errors()
         assert len(results(subscriber)) == 2
-
-
-def test_update_by_command_fetches_proves_and_runs_the_bundle(
-    tiny_bundle_path: Path, tmp_path: Path, broker: Broker, sounds: Sounds
-) -> None:
-    make_certificates(tmp_path)
-    archive = archive_of(tiny_bundle_path, tmp_path)
-    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "broker.pem", tmp_path / "broker.key")
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        host = f"127.0.0.1:{server.server_port}"
-        settings = tmp_path / "edge.toml"
-        settings.write_text(
-            f'[commands]\nenabled = true\n[update]\nenabled = true\nhosts = ["{host}"]\nca = "{tmp_path}/ca.pem"\n'
-        )
-        flags = ("--config", str(settings))
-        with Subscriber(broker.port) as subscriber, Daemon(tiny_bundle_path, tmp_path, broker.port, *flags) as daemon:
-            eventually(lambda: "online" in subscriber.states(), "status online")
-            update = {"command": "update", "url": f"https://{host}/{archive.name}"}
-            send(broker, {"id": "wrong", **update, "sha256": "0" * 64})
-            eventually(lambda: ("wrong", "refused") in results(subscriber), "the refusal of another archive")
-            send(broker, {"id": "right", **update, "sha256": sha256})
-            eventually(lambda: ("right", "done") in results(subscriber), "the update")
-            eventually(lambda: "tiny-2.0.0" in [entry["bundle"] for entry in daemon.logged("ready")], "the new bundle")
-            assert daemon.stop() == 0, daemon.errors()
-            answers = [("wrong", "accepted"), ("wrong", "refused"), ("right", "accepted"), ("right", "done")]
-            assert results(subscriber) == answers
-        server.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from edge.outbox import Outbox
+from edge.outbox_file import OutboxFile, Row
 from tests.brokers import Subscriber, eventually, free_port, mosquitto
 from tests.programs import BASE, ROOT, Daemon
 
@@ -40,6 +42,10 @@ def put_and_die(outbox: Path, events: int) -> set[str]:
     killed = subprocess.run([sys.executable, "-c", PUT, str(outbox), str(events)], cwd=ROOT, check=False)
     assert killed.returncode == -signal.SIGKILL
     return {f"event-{number}" for number in range(events)}
+
+
+def payload(event_id: str) -> bytes:
+    return json.dumps({"event_id": event_id, "historical": False}).encode()
 
 
 def waiting(outbox: Path) -> set[str]:
@@ -71,23 +77,27 @@ def test_events_stored_by_a_killed_process_are_delivered_by_the_next(tiny_bundle
     assert waiting(tmp_path / "outbox.db") == set()
 
 
-def test_broker_killed_in_a_burst_of_1000_loses_nothing(tiny_bundle_path: Path, tmp_path: Path) -> None:
-    stored = put_and_die(tmp_path / "outbox.db", 1000)
+def test_broker_killed_in_a_burst_of_5000_loses_nothing(tiny_bundle_path: Path, tmp_path: Path) -> None:
+    names = [f"event-{number}" for number in range(5000)]
+    file = OutboxFile(tmp_path / "outbox.db", None)
+    file.write(
+        [Row(number, name, f"{BASE}/event", payload(name), False) for number, name in enumerate(names, 1)], (), None
+    )
+    file.close()
     with mosquitto(tmp_path / "broker") as broker, Subscriber(broker.port, qos=0) as subscriber:
-        broker.send_signal(signal.SIGUSR1)  # the broker writes down that there is a subscriber
-        eventually(lambda: (tmp_path / "broker" / "mosquitto.db").exists(), "the broker's session file")
+        broker.keep_sessions()
         with Daemon(tiny_bundle_path, tmp_path, broker.port) as daemon:
             eventually(lambda: len(subscriber.event_ids()) >= 200, "a part of the burst")
             broker.kill()
             daemon.wait_for("broker_unreachable")
             arrived = set(subscriber.event_ids())
-            assert 200 <= len(arrived) < 1000
+            assert 200 <= len(arrived) < 5000
             broker.start()
-            eventually(lambda: set(subscriber.event_ids()) == stored, "the rest of the burst")
+            eventually(lambda: set(subscriber.event_ids()) == set(names), "the rest of the burst", 240.0)
             assert daemon.stop() == 0, daemon.errors()
             # Nothing but what was in flight may come twice, and the order holds across the kill.
-            assert len(subscriber.event_ids()) <= 1000 + 1
-            assert list(dict.fromkeys(subscriber.event_ids())) == [f"event-{number}" for number in range(1000)]
+            assert len(subscriber.event_ids()) <= 5000 + 1
+            assert list(dict.fromkeys(subscriber.event_ids())) == names
     assert waiting(tmp_path / "outbox.db") == set()
 
 

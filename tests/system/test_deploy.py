@@ -21,10 +21,12 @@ def test_alerts_are_on_figures_that_the_daemon_has(tiny_bundle_path: Path, tmp_p
     assert asked <= told
 
 
-def test_log_lines_that_the_deployment_explains_exist() -> None:
-    """A renamed log line would leave its explanation behind."""
-    table = (ROOT / "deploy" / "README.md").read_text()
-    explained = {name for row in re.findall(r"(?m)^\| (`.*?) \|", table) for name in re.findall(r"`([a-z_]+)`", row)}
+def test_deployment_explains_the_log_lines_that_there_are() -> None:
+    """A renamed line would leave its explanation behind, and a new one would have none."""
+    tables = (ROOT / "deploy" / "README.md").read_text()
+    explained = {name for row in re.findall(r"(?m)^\| (`.*?) \|", tables) for name in re.findall(r"`([a-z_]+)`", row)}
     source = "".join(path.read_text() for path in (ROOT / "edge").rglob("*.py"))
-    assert len(explained) > 15
-    assert not {name for name in explained if f'"{name}"' not in source}
+    assert {name for name in explained if f'"{name}"' not in source} == set()
+    told = set(re.findall(r'\blog\.(?:warning|error|exception)\(\s*"([^"]+)"', source))
+    assert len(told) > 30
+    assert told - explained == set()

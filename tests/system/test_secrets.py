@@ -30,6 +30,14 @@ def test_printed_settings_hold_no_password() -> None:
     assert SECRET not in printed.stdout + printed.stderr
 
 
+@pytest.mark.parametrize("url", [f"rtsp://bed-12:{SECRET}@camera/live", f"https://camera/live?token={SECRET}"])
+def test_printed_settings_hold_no_secret_of_a_url(url: str) -> None:
+    printed = edge("--print-config", "--source.kind", "url", "--source.path", url)
+    assert printed.returncode == 0
+    assert "camera/live" in printed.stdout
+    assert SECRET not in printed.stdout + printed.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from align.encoders import Encoder, EncoderError, EncoderSpec, build_encoder
+from align.encoders import EncoderError, EncoderSpec, build_encoder
+from align.encoders.base import Encoder
 from tests.align.encoders import published
 
 SIZES = {"opera-ce": 1280, "opera-ct": 768, "opera-gt": 384}

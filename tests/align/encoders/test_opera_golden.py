@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from align.encoders import Encoder, EncoderSpec, build_encoder
+from align.encoders import EncoderSpec, build_encoder
+from align.encoders.base import Encoder
 from align.encoders.opera import ContrastiveOperaEncoder
 from tests.align.encoders import published
 

@@ -11,7 +11,8 @@ import torch
 import transformers
 from torch import Tensor
 
-from align.encoders import Encoder, EncoderSpec, build_encoder
+from align.encoders import EncoderSpec, build_encoder
+from align.encoders.base import Encoder
 from align.encoders.spans import hide
 from tests.audio_models import TINY, save, sounds
 

@@ -1,0 +1,145 @@
+"""A whole training: recordings, reports and teacher opened, the encoder aligned, its figures written.
+
+`align.train` is its program; the loop is in `align.loop`, the step in `align.module`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from align.checkpointing import WEIGHTS, save_encoder
+from align.clips import open_clips
+from align.config import AlignSettings, is_demonstration
+from align.corpora.recording import Split
+from align.encoders import build_encoder
+from align.figures import plot_training
+from align.files import write_whole
+from align.loop import AlignmentData, make_trainer
+from align.module import AlignmentTask
+from align.pairs import Pairs, pair, read_reports, text_ids
+from align.probe import need_people
+from align.report import report
+from align.reports.config import ReportSettings
+from align.runs import claim, join_logs
+from align.synthetic import write_corpus
+from align.tasks import examples
+from align.teacher import embed_reports
+from align.validation import Judged, judge
+from edge.settings import to_toml
+
+DEMO_PEOPLE = 400
+
+MAY_CHANGE = ("output", "validate_epochs", "workers", "checkpoint_steps", "teacher_cache")
+"""Settings that may change between the stop and the resumption of a training."""
+
+
+def train(settings: AlignSettings) -> AlignmentTask:
+    """Train, or resume, and return the task with the weights that were kept.
+
+    Raises:
+        UserError: the input is wrong, the output cannot be written or holds a training with other settings.
+        TrainingError: too many clips or gradients are not finite.
+    """
+    output, last = settings.output, settings.output / "last.ckpt"
+    first = is_first_process()
+    if first:
+        claim(output, to_toml(settings), MAY_CHANGE)
+    splits, texts = open_pairs(settings)
+    pairs = splits["train"]
+    # Right before the weights are made, so that they depend on the seed alone.
+    lightning.seed_everything(settings.seed, verbose=False)
+    task = AlignmentTask(
+        encoder=settings.encoder.model_dump(),
+        objective=settings.objective.model_dump(),
+        optimisation=settings.model_dump(include={"learning_rate", "weight_decay", "schedule", "warmup_steps"}),
+        text_size=texts["train"].shape[1],
+        tasks=len(settings.tasks),
+        seed=settings.seed,
+        data=settings.model_dump(mode="json", include={"corpora", "teacher", "validation_share", "tasks"}),
+    )
+    answers = np.array([[question.answer(row) for question in settings.tasks] for row in pairs.clips.rows])
+    order = np.arange(len(pairs))
+    if settings.objective.shuffled:
+        order = np.random.default_rng(settings.seed).permutation(order)
+    task.attach(
+        torch.from_numpy(texts["train"][order]),
+        torch.from_numpy(text_ids(pairs.reports)[order]),
+        torch.from_numpy(answers.reshape(len(pairs), len(settings.tasks)).astype(np.float32)),
+    )
+    for question in settings.tasks:
+        for split in ("train", "validation"):
+            known = examples(question, splits[split].clips.rows, np.zeros((len(splits[split]), 1), np.float32))
+            if split == "train":
+                need_people(known)
+    train_people, held_out = Judged(pairs, texts["train"]), Judged(splits["validation"], texts["validation"])
+    task.judge = lambda: judge(task, train_people, held_out, settings.tasks)
+    trainer = make_trainer(settings, len(pairs))
+    done = batches_done(last)
+    trainer.fit(
+        task,
+        datamodule=AlignmentData(pairs, task.encoder.clip_samples, settings, done),
+        ckpt_path=last if last.is_file() else None,
+        weights_only=True,
+    )
+    if task.batches_done > done or not (output / WEIGHTS).is_file():
+        if first:
+            write_figures(output, task.judge())
+            save_encoder(output, task.encoder, settings.encoder)
+        # What is kept on the way may be older than the end. Last, so that a stop before it does this part again.
+        trainer.save_checkpoint(last, weights_only=False)
+    return task
+
+
+def is_first_process() -> bool:
+    """Whether this process writes what a training leaves, however the others were started."""
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+
+
+def open_pairs(settings: AlignSettings) -> tuple[dict[Split, Pairs], dict[Split, NDArray[np.float32]]]:
+    """Recordings with their reports, and the teacher's embeddings of those, by split.
+
+    Raises:
+        UserError: recordings, reports or teacher are missing or wrong.
+    """
+    sample_rate_hz = build_encoder(settings.encoder).sample_rate_hz
+    clips = open_clips(settings.recordings, sample_rate_hz, settings.corpora)
+    for reason in clips.skipped:
+        print(f"skipped: {reason}", file=sys.stderr)
+    splits = pair(
+        clips,
+        read_reports(settings.reports),
+        settings.reports,
+        validation_share=settings.validation_share,
+        seed=settings.seed,
+    )
+    return splits, {
+        name: embed_reports(pairs.reports, settings.teacher, settings.teacher_cache) for name, pairs in splits.items()
+    }
+
+
+def make_demonstration(settings: AlignSettings) -> None:
+    """Synthesise the corpus of the preset and write its reports, unless others were named."""
+    if not is_demonstration(settings):
+        return
+    table = write_corpus(settings.recordings.parent, DEMO_PEOPLE, settings.seed)
+    report(ReportSettings.model_validate({"recordings": table, "output": settings.reports, "seed": settings.seed}))
+
+
+def batches_done(checkpoint: Path) -> int:
+    """How many batches a checkpoint has behind it; 0 where there is none."""
+    return int(torch.load(checkpoint, weights_only=True)["batches_done"]) if checkpoint.is_file() else 0
+
+
+def write_figures(output: Path, last: dict[str, float]) -> None:
+    """Join the logs of every start into one row a step, draw them, and keep the figures of the kept weights."""
+    plot_training(join_logs(output, by="step"), output / "training.png")
+    figures = {f"validation/{name}": value for name, value in last.items()}
+    write_whole(output / "metrics.json", json.dumps(figures, indent=2) + "\n")
