@@ -142,7 +142,9 @@ def _print(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.auscultation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
     parser.add_argument("--bundle", type=Path, help="bundle folder (default: auscultation, which ships)")
     run(lambda: _print(parser.parse_args()))

@@ -143,7 +143,9 @@ def _event_figures(counts: Sequence[EventCounts]) -> str:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.recordings", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
     parser.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
     parser.add_argument("--split", default="test", choices=("test", "train"), help="which recordings (default: test)")

@@ -102,7 +102,9 @@ def make_table(folder: Path, count: int) -> Path:
 
 def main() -> None:
     """Print the time that the program takes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.reports", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--reports", type=int, default=100_000, help="reports to write (default: 100,000)")
     count = parser.parse_args().reports
     if count < 1:

@@ -196,7 +196,9 @@ def _print(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     """Print the figures and draw the curve."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.respiration", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
     parser.add_argument("--split", default="test", choices=("test", "train"), help="which recordings (default: test)")
     parser.add_argument(

@@ -42,7 +42,9 @@ def hear(listener: Listener, scene: Scene, sample_rate_hz: int) -> Heard:
 
 def main() -> None:
     """Print event figures, false alarms an hour, and what caused them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.scenes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
     parser.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
     parser.add_argument("--hours", type=float, default=2.0, help="hours to compose (default: 2)")

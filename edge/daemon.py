@@ -37,7 +37,8 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
         sources: what is heard in place of what the settings name.
 
     Raises:
-        UserError: a part that cannot be opened, or a source that turned unusable; what had been heard is kept.
+        UserError: a part that cannot be opened, or a source that turned unusable, unless the program starts anew; what
+            had been heard is kept.
     """
     logs.configure(settings.log)
     device = _open(settings, sources)
@@ -57,7 +58,8 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
     try:
         device.notifier.ready()
         _listen(device)
-        device.listeners.raise_error()
+        if device.listeners.defect is not None or not device.ending.is_restart:  # which gives unusable sources a try
+            device.listeners.raise_error()
         farewell = "stopped"
     except UserError as error:
         farewell = str(error)

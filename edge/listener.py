@@ -156,16 +156,6 @@ class Listener:
             return ""
         return "the source has fallen silent" if now - self._heard_at > silence_s else ""
 
-    @property
-    def monitored_s(self) -> float:
-        """Seconds of sound analysed."""
-        return self.analyzer.monitored_s
-
-    @property
-    def gap_s(self) -> float:
-        """Seconds of sound missing since the first: not delivered, or dropped."""
-        return self.analyzer.gap_s
-
     def start(self) -> None:
         """Begin to listen."""
         self._heard_at = time.monotonic()

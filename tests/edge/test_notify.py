@@ -212,7 +212,11 @@ def test_restart_leaves_the_watchdog_its_whole_time_for_the_new_start(tiny_bundl
     manager = Manager(str(tmp_path / "notify"))
     command = [sys.executable, "-c", RESTARTED, str(tmp_path / "once"), "run", "--bundle.path", str(tiny_bundle_path)]
     command += ["--bundle.allow_unsigned", "--mqtt.port", str(free_port()), "--outbox.path", str(tmp_path / "o.db")]
-    command += ["--source.kind", "stdin", "--metrics.port", "0"]
+    # One that cannot be used ends a run with status 2, but not where it is to start anew.
+    (tmp_path / "edge.toml").write_text(
+        '[[sources]]\nname = "a"\nkind = "stdin"\n[[sources]]\nname = "b"\nkind = "file"\npath = "/no/such.wav"\n'
+    )
+    command += ["--config", str(tmp_path / "edge.toml"), "--metrics.port", "0"]
     # So long that a sign comes at the first turn of a run, and from then on only where one is given for a reason.
     environment = {**os.environ, "NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": str(10**12)}
     daemon = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
