@@ -9,11 +9,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
-from align.encoders.spec import EncoderSpec
+from align.encoders import EncoderSpec, refuse_unknown
 from align.files import refuse_absent
 from align.presets import fill_in
 from align.tasks import Task
 from align.teacher.spec import TeacherSpec
+from edge.errors import ConfigError
 from edge.settings import ProgramSettings
 
 
@@ -51,6 +52,16 @@ class ObjectiveSettings(BaseModel):
     variance_covariance: float = Field(0.0, ge=0, description="weight of the guard against collapse of trained heads")
     preservation: float = Field(0.05, ge=0, description="weight of the encoder's own self-supervised loss")
     shuffled: bool = Field(False, description="permute the reports among the recordings, a control")
+
+    def misfit(self, tasks: int) -> str:
+        """What does not go together, with so many tasks; nothing where all does."""
+        if self.text == "head" and self.pointwise and self.name in ("cka", "released"):
+            return "objective.pointwise regresses onto a fixed text side; set it to 0 with objective.text = head"
+        if self.name == "none" and not self.preservation:
+            return "objective.name = none and objective.preservation = 0 leave nothing to learn"
+        if self.name == "labels" and not tasks:
+            return "objective.name = labels answers the questions of --tasks; there are none"
+        return ""
 
 
 class AlignSettings(ProgramSettings):
@@ -97,6 +108,18 @@ def is_demonstration(settings: AlignSettings) -> bool:
     """Whether the training synthesises its own corpus and reports, which are not there before."""
     corpus = settings.output / "corpus"
     return (settings.recordings, settings.reports) == (corpus / "recordings.csv", corpus / "reports.parquet")
+
+
+def refuse_misfits(settings: AlignSettings) -> None:
+    """Stop if settings do not go together, before anything slow begins.
+
+    Raises:
+        EncoderError: there is no such encoder.
+        ConfigError: the objective cannot be.
+    """
+    refuse_unknown(settings.encoder.name)
+    if problem := settings.objective.misfit(len(settings.tasks)):
+        raise ConfigError(problem)
 
 
 def refuse_missing(settings: AlignSettings) -> None:

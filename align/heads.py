@@ -73,14 +73,8 @@ class Alignment(nn.Module):
         self.settings = settings
         contrast = settings.name in ("infonce", "siglip")
         trained = settings.text == "head"
-        if trained and settings.pointwise and settings.name in ("cka", "released"):
-            raise ObjectiveError(
-                "objective.pointwise regresses onto a fixed text side; set it to 0 with objective.text = head"
-            )
-        if settings.name == "none" and not settings.preservation:
-            raise ObjectiveError("objective.name = none and objective.preservation = 0 leave nothing to learn")
-        if settings.name == "labels" and not tasks:
-            raise ObjectiveError("objective.name = labels answers the questions of --tasks; there are none")
+        if problem := settings.misfit(tasks):
+            raise ObjectiveError(problem)
         size = settings.text_size or (HEAD_SIZE if trained else text_size)
         kind: Literal["centred", "whitened"] = "whitened" if settings.text == "whitened" else "centred"
         self.geometry = TextGeometry(kind, text_size, None if trained else size)

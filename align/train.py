@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import warnings
 
-from align.config import AlignSettings, refuse_missing
+from align.config import AlignSettings, refuse_misfits, refuse_missing
 from align.presets import NEEDS
 from edge.settings import run_program
 
@@ -23,6 +23,7 @@ def main() -> int:
         return 2
 
     def run(settings: AlignSettings) -> int:
+        refuse_misfits(settings)
         refuse_missing(settings)
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # Here, because torch and Lightning take seconds to load, and a mistake in the settings shall not wait for them.

@@ -101,16 +101,25 @@ def scores_of(settings: AlignSettings, trained: bool) -> dict[str, Any]:
 
 
 def run_one(condition: str, seed: int, recordings: Path, output: Path) -> Path:
-    """Run a condition in a process of its own, on one core, and return the file of its scores."""
+    """Run a condition in a process of its own, and return the file of its scores."""
     scores = scores_file(place(condition, seed, output))
+    run_alone("bench.circor", condition, seed, recordings, output, scores)
+    return scores
+
+
+def run_alone(program: str, condition: str, seed: int, recordings: Path, output: Path, scores: Path) -> None:
+    """Run a condition of a study in a process of its own, on one core, unless its scores are there.
+
+    Raises:
+        UserError: it failed; with the last line that it said.
+    """
     if not scores.is_file():
-        command = [sys.executable, "-m", "bench.circor", "--recordings", str(recordings), "--output", str(output)]
+        command = [sys.executable, "-m", program, "--recordings", str(recordings), "--output", str(output)]
         command += ["--condition", condition, "--seed", str(seed)]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         if finished.returncode:
             raise UserError(f"{condition}, seed {seed}: {(finished.stderr.strip().splitlines() or ['killed'])[-1]}")
-    return scores
 
 
 def write_reports(recordings: Path, output: Path) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,11 +29,11 @@ from tqdm import tqdm
 from align.checkpointing import write_bytes
 from align.statistics import Interval, bootstrap
 from align.tasks import Task
-from bench.circor import difference, interval, mean_auroc, scores_file, write_reports
+from bench.circor import difference, interval, mean_auroc, run_alone, scores_file, write_reports
 from bench.circor import place as place_of_teacher
 from bench.circor import settings_of as settings_of_teacher
 from distill.teach_config import TeachSettings
-from edge.errors import UserError, exit_status
+from edge.errors import exit_status
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "auscultation.toml"
@@ -125,15 +124,9 @@ def _scores(tasks: Sequence[Task], clips: Mapping[Any, Any], features: Mapping[A
 
 
 def run_one(condition: str, seed: int, recordings: Path, output: Path) -> Path:
-    """Run a condition in a process of its own, on one core, and return the file of its scores."""
+    """Run a condition in a process of its own, and return the file of its scores."""
     scores = scores_file(place(condition, seed, output))
-    if not scores.is_file():
-        command = [sys.executable, "-m", "bench.distillation", "--recordings", str(recordings)]
-        command += ["--output", str(output), "--condition", condition, "--seed", str(seed)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-        finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        if finished.returncode:
-            raise UserError(f"{condition}, seed {seed}: {(finished.stderr.strip().splitlines() or ['killed'])[-1]}")
+    run_alone("bench.distillation", condition, seed, recordings, output, scores)
     return scores
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -26,19 +25,16 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import paho.mqtt.client as paho
 import psutil
 import soundfile
-from paho.mqtt.enums import CallbackAPIVersion
 
+from bench.arrivals import SITE, arrivals
 from bench.daemon import processor
 from edge.broker import HOST, broker
-from edge.clock import parse_rfc3339
 from edge.errors import UserError, exit_status
 from edge.scene import compose_scene
 from edge.synthesis import SAMPLE_RATE_HZ
@@ -83,15 +79,16 @@ def measure(folder: Path, seconds: float, core: int) -> None:
     Raises:
         UserError: the daemon did not become ready.
     """
-    with sound_server(folder) as environment, broker() as port:
-        delays_s: list[tuple[str, float]] = []
-        subscriber = _subscribe(port, delays_s)
-        with _playing(folder, seconds + PATIENCE_S, environment), _daemon(folder, port, core, environment) as daemon:
-            time.sleep(SETTLING_S)
-            heard_before = len(delays_s)
-            rows = _watch(daemon, seconds)
-        subscriber.disconnect()
-        subscriber.loop_stop()
+    with (
+        sound_server(folder) as environment,
+        broker() as port,
+        arrivals(port) as delays_s,
+        _playing(folder, seconds + PATIENCE_S, environment),
+        _daemon(folder, port, core, environment) as daemon,
+    ):
+        time.sleep(SETTLING_S)
+        heard_before = len(delays_s)
+        rows = _watch(daemon, seconds)
     print(f"{processor()}, {os.cpu_count()} cores, of which core {core} was used; {seconds:g} s\n")
     print(f"{'':<12}{'of one core':>12}{'resident':>12}{'PSS':>10}")
     for name, samples in rows.items():
@@ -147,7 +144,7 @@ def _playing(folder: Path, seconds: float, environment: dict[str, str]) -> Itera
 
 @contextlib.contextmanager
 def _daemon(folder: Path, port: int, core: int, environment: dict[str, str]) -> Iterator[psutil.Process]:
-    flags = f"--mqtt.host {HOST} --mqtt.port {port} --log.format json --device.site bench --source.kind microphone"
+    flags = f"--mqtt.host {HOST} --mqtt.port {port} --log.format json --device.site {SITE} --source.kind microphone"
     files = ["--source.device", f"pulse:{SINK}.monitor", "--outbox.path", str(folder / "outbox.db")]
     process = subprocess.Popen(
         [sys.executable, "-m", "edge", "run", *flags.split(), *files],
@@ -197,22 +194,6 @@ def _watch(daemon: psutil.Process, seconds: float) -> dict[str, list[Sample]]:
         for one, two in zip(rows["daemon"], rows["capture"], strict=False)
     ]
     return rows
-
-
-def _subscribe(port: int, delays_s: list[tuple[str, float]]) -> paho.Client:
-    """Note the label of each event that arrives, and the seconds since its sound ended."""
-
-    def on_message(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        payload = json.loads(message.payload)
-        since = datetime.now(timezone.utc) - parse_rfc3339(payload["offset"])
-        delays_s.append((payload["label"], since.total_seconds()))
-
-    client = paho.Client(CallbackAPIVersion.VERSION2, "bench", protocol=paho.MQTTv311)
-    client.on_message = on_message
-    client.connect(HOST, port)
-    client.subscribe("acula/bench/+/event", qos=1)
-    client.loop_start()
-    return client
 
 
 if __name__ == "__main__":

@@ -8,26 +8,22 @@ tell of, from its end to the arrival at a subscriber. A machine that cannot keep
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 from statistics import median
 
 import numpy as np
-import paho.mqtt.client as paho
 import psutil
 import soundfile
 import tomli_w
-from paho.mqtt.enums import CallbackAPIVersion
 
+from bench.arrivals import SITE, arrivals
 from bench.daemon import processor
 from edge.broker import HOST, broker
-from edge.clock import parse_rfc3339
 from edge.errors import UserError, exit_status
 from edge.scene import compose_scene
 from edge.synthesis import SAMPLE_RATE_HZ
@@ -61,9 +57,7 @@ def measure(folder: Path, streams: int, seconds: float) -> None:
         UserError: the daemon ended with an error; with what it said.
     """
     write_sources(folder, streams, seconds)
-    delays_s: list[float] = []
-    with broker() as port:
-        client = _subscribe(port, delays_s)
+    with broker() as port, arrivals(port) as arrived:
         command = [sys.executable, "-m", "edge", "run", "--config", str(folder / "edge.toml"), "--mqtt.port", str(port)]
         begun = time.monotonic()
         with (folder / "log").open("w") as log:
@@ -71,11 +65,10 @@ def measure(folder: Path, streams: int, seconds: float) -> None:
         shares, peak_mb = _watch(psutil.Process(process.pid))
         process.wait()
         took_s = time.monotonic() - begun
-        client.disconnect()
-        client.loop_stop()
     if process.returncode:
         said = (folder / "log").read_text().splitlines()
         raise UserError((said or ["the daemon was killed"])[-1].removeprefix("error: "))
+    delays_s = [delay for _, delay in arrived]
     late = f"median {median(delays_s):.2f} s, p95 {float(np.percentile(delays_s, 95)):.2f} s" if delays_s else "none"
     print(f"{processor()}, {os.cpu_count()} cores; {streams} streams of {seconds:g} s, done after {took_s:.1f} s")
     print(f"{shares:.2f} cores ({streams / shares:.0f} streams a core), at most {peak_mb:.0f} MB resident")
@@ -92,7 +85,7 @@ def write_sources(folder: Path, streams: int, seconds: float) -> None:
         soundfile.write(path, np.roll(scenes[number % SCENES], shift), SAMPLE_RATE_HZ, subtype="PCM_16")
         sources.append({"name": f"bed-{number}", "kind": "file", "path": str(path), "pace": "realtime"})
     settings = {
-        "device": {"site": "bench"},
+        "device": {"site": SITE},
         "mqtt": {"host": HOST},
         "outbox": {"path": str(folder / "outbox.db")},
         "log": {"format": "json"},
@@ -115,19 +108,6 @@ def _watch(process: psutil.Process) -> tuple[float, float]:
     if len(samples) < 2:
         return float("nan"), peak_mb
     return (samples[-1][1] - samples[0][1]) / (samples[-1][0] - samples[0][0]), peak_mb
-
-
-def _subscribe(port: int, delays_s: list[float]) -> paho.Client:
-    def on_message(_client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        end = parse_rfc3339(json.loads(message.payload)["offset"])
-        delays_s.append((datetime.now(timezone.utc) - end).total_seconds())
-
-    client = paho.Client(CallbackAPIVersion.VERSION2, "bench", protocol=paho.MQTTv311)
-    client.on_message = on_message
-    client.connect(HOST, port)
-    client.subscribe("acula/bench/+/event", qos=1)
-    client.loop_start()
-    return client
 
 
 if __name__ == "__main__":

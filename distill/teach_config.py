@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
+from align.encoders import FAMILIES
 from align.files import refuse_absent
 from align.tasks import Task
 from edge.errors import ConfigError
@@ -143,6 +144,8 @@ def _of_teacher(settings: TeachSettings) -> str:
     teacher = settings.teacher
     if (teacher.aligned is None) == (not teacher.encoder):
         return "give one teacher: --teacher.aligned, a folder of align.train, or --teacher.encoder, a family"
+    if teacher.encoder and teacher.encoder not in FAMILIES:
+        return f"teacher.encoder = {teacher.encoder}: there are {', '.join(FAMILIES)}"
     if settings.text_labels and teacher.aligned is None:
         return "text_labels need --teacher.aligned: a plain encoder knows no texts"
     return ""

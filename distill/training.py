@@ -21,7 +21,9 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
 from align import channel
+from align.checkpointing import WholeCheckpointIO
 from align.corpora import CorpusError, Recording, hold_out, read_table
+from align.files import write_whole
 from align.hardware import has_bfloat16
 from align.runs import claim, join_logs, moving_average
 from distill import data, scenes, targets
@@ -120,6 +122,7 @@ def train(settings: TrainSettings) -> Path:
         accelerator="auto",
         precision="bf16-mixed" if has_bfloat16() else "32-true",
         callbacks=[every_epoch, average, TQDMProgressBar(refresh_rate=5)],
+        plugins=[WholeCheckpointIO()],
         logger=CSVLogger(output, name="log"),
         gradient_clip_val=1.0,
         num_sanity_val_steps=0,
@@ -189,4 +192,4 @@ def _write_figures(output: Path, trainer: lightning.Trainer) -> None:
     plot_learning_curves(join_logs(output, by="epoch"), output / "learning_curves.png")
     figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("validation/")}
     figures |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
-    (output / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
+    write_whole(output / "metrics.json", json.dumps(figures, indent=2) + "\n")

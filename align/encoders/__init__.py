@@ -11,7 +11,7 @@ from align.encoders.spec import EncoderSpec
 if TYPE_CHECKING:
     from align.encoders.base import Encoder
 
-__all__ = ["FAMILIES", "EncoderError", "EncoderSpec", "build_encoder"]
+__all__ = ["FAMILIES", "EncoderError", "EncoderSpec", "build_encoder", "refuse_unknown"]
 
 FAMILIES = {
     "opera-ct": "align.encoders.opera_ct",
@@ -24,13 +24,22 @@ FAMILIES = {
 """Family to the module that builds it; imported when it is asked for, since each pulls in a library of its own."""
 
 
+def refuse_unknown(name: str) -> None:
+    """Stop if there is no such family.
+
+    Raises:
+        EncoderError: that is so.
+    """
+    if name not in FAMILIES:
+        raise EncoderError(f"no encoder {name}; there are {', '.join(FAMILIES)}")
+
+
 def build_encoder(spec: EncoderSpec) -> Encoder:
     """Build an encoder and load its published weights, if it names any.
 
     Raises:
         EncoderError: no such family, or a checkpoint that is missing, unreadable or of another architecture.
     """
-    if spec.name not in FAMILIES:
-        raise EncoderError(f"no encoder {spec.name}; there are {', '.join(FAMILIES)}")
+    refuse_unknown(spec.name)
     encoder: Encoder = import_module(FAMILIES[spec.name]).build(spec)
     return encoder

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +21,7 @@ from align.training import train
 from edge.errors import UserError
 from edge.settings import to_toml
 from tests.alignments import ROOT, run, settings
+from tests.kills import stopped_after_writing
 
 pytestmark = pytest.mark.slow
 
@@ -64,14 +63,7 @@ def test_training_leaves_all_that_the_next_stage_and_a_reader_need(trained: Path
 
 def test_killed_training_goes_on_to_the_same_losses_and_weights(corpus: Path, trained: Path, tmp_path: Path) -> None:
     output = tmp_path / "stopped"
-    command = [sys.executable, "-m", "align.train", *flags(corpus, output)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 200
-    while not (output / "last.ckpt").is_file() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    stopped_after_writing("last.ckpt", "align.train", *flags(corpus, output))
     done = torch.load(output / "last.ckpt", weights_only=True)["batches_done"]
     finished = run(*flags(corpus, output))
     assert finished.returncode == 0, finished.stderr

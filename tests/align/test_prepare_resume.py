@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import datasets
 import pytest
 
 from align.preparation import prepare
+from tests.kills import stopped_after_writing
 from tests.preparing import BOUND_BY_PERMISSIONS, ROOT, corpus, errors, many, run, settings
 from tests.sounds import write_sound
 
@@ -74,13 +74,7 @@ def test_note_that_is_none_is_not_trusted(tmp_path: Path, note: str) -> None:
 def test_stopped_run_is_not_loadable_and_goes_on_where_it_was(tmp_path: Path, how: signal.Signals) -> None:
     root, output = many(tmp_path / "in"), tmp_path / "out"
     flags = ["table", "--root", str(root), "--output", str(output), "--workers", "1"]
-    command = [sys.executable, "-m", "align.prepare", *flags]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    while process.poll() is None and not list(output.glob("*/shard-*.json")):
-        time.sleep(0.01)
-    process.send_signal(how)
-    _, told = process.communicate()
-    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    told = stopped_after_writing("shard-00000.json", "align.prepare", *flags, how=how).stderr
     assert "Traceback" not in told
     with pytest.raises(FileNotFoundError):
         datasets.load_from_disk(str(output))

@@ -39,8 +39,8 @@ def start(model: Path, cache: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_files(cache: Path, count: int) -> None:
-    while len(list(cache.glob("*/*.safetensors"))) < count:
+def wait_for_files(cache: Path, count: int, run: subprocess.Popen[str]) -> None:
+    while len(list(cache.glob("*/*.safetensors"))) < count and run.poll() is None:
         time.sleep(0.005)
 
 
@@ -49,7 +49,7 @@ def test_stopped_run_is_resumed_and_repeats_nothing(tmp_path: Path, ending: sign
     save_teacher(tmp_path / "model")
     cache, spec = tmp_path / "cache", TeacherSpec(model=str(tmp_path / "model"))
     with start(tmp_path / "model", cache) as run:
-        wait_for_files(cache, 20)
+        wait_for_files(cache, 20, run)
         run.send_signal(ending)
         assert run.wait() in {-ending, 1}
     before = {path: path.stat().st_mtime_ns for path in cache.glob("*/*.safetensors")}
