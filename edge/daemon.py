@@ -6,8 +6,11 @@ for it. Does not: wire the parts to one another (`edge.device` does).
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
 
 import structlog
 
@@ -80,13 +83,19 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
 
 def _open(settings: Settings, sources: Sequence[Named] | None) -> Device:
     running = RunningBundle(settings)
+    signal.signal(signal.SIGTERM, _leave)
     try:
         return Device(settings, running, sources)
     except BundleError:
         raise
-    except UserError:
-        running.end()  # in order: a new bundle is not to blame for a source, a disk or a setting
+    except (UserError, KeyboardInterrupt, SystemExit):
+        running.end()  # in order: a new bundle is not to blame for a source, a disk, a setting or a signal
         raise
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Until there are listeners that can be stopped."""
+    raise SystemExit(0)
 
 
 def _listen(device: Device) -> None:

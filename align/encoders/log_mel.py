@@ -33,8 +33,8 @@ class ClipLogMel(nn.Module):
         )
         self.window: Tensor
         self.filters: Tensor
-        self.register_buffer("window", torch.hann_window(frame), persistent=False)
-        self.register_buffer("filters", filters, persistent=False)
+        self.register_buffer("window", torch.hann_window(frame))
+        self.register_buffer("filters", filters)
 
     @torch.no_grad()
     def forward(self, waveform: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
@@ -21,6 +21,9 @@ from edge.dialogue import Heard, Said
 from edge.errors import ConfigError
 from edge.payloads import to_bytes
 
+if TYPE_CHECKING:
+    from edge.update.updater import Updater, UpdateResult
+
 log = structlog.get_logger()
 
 _REMEMBERED = 1000
@@ -29,29 +32,6 @@ _WAITING = 100
 """Answers that wait for a connection; the oldest go first."""
 
 Answer = Literal["accepted", "done", "refused"]
-
-
-class UpdateResult(Protocol):
-    """What came of an update."""
-
-    @property
-    def accepted(self) -> bool:
-        """False: refused, for `reason`."""
-
-    @property
-    def reason(self) -> str:
-        """Why it was refused, in one line."""
-
-    @property
-    def bundle(self) -> str:
-        """Name and version."""
-
-
-class Updater(Protocol):
-    """Who installs bundles."""
-
-    def request(self, url: str, sha256: str, done: Callable[[Any], None]) -> None:
-        """Begin to install; `done` is called once with an `UpdateResult`, now or later, in any thread."""
 
 
 class Commands:

@@ -1,7 +1,9 @@
 """Looks at everything that the daemon needs, and says what is wrong and what to do: `python -m edge doctor`.
 
 Does: runs each check against the real thing (opens the device, logs in at the broker, computes the golden vectors).
-Does not: change anything, or disturb a daemon that runs, except that a sound card which it holds cannot be opened.
+Does not: change anything, or disturb a daemon that runs, except that a sound card which it holds cannot be opened, and
+that a broker which lets each user connect but once (as that of deploy/mosquitto does) breaks its connection, which
+comes back by itself.
 """
 
 from __future__ import annotations

@@ -78,10 +78,7 @@ def _hear(source: SupervisedSource) -> tuple[NDArray[np.float32], str]:
         if heard and sum(map(len, list(heard))) >= LEVEL_S * source.sample_rate_hz:
             break
         time.sleep(0.02)
-    trouble = source.trouble
+    trouble = "" if heard and source.trouble == STARTING else source.trouble
     source.close()
     reading.join(PATIENCE_S)
-    return np.concatenate([np.zeros((0, 1), np.float32), *heard]), "" if heard and trouble in (
-        "",
-        STARTING,
-    ) else trouble
+    return np.concatenate([np.zeros((0, 1), np.float32), *heard]), trouble

@@ -89,10 +89,13 @@ class Updater:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Give up what is under way and wait for that at most so long; any number of times."""
+        """Give up what is under way or waits, and wait for that at most so long; any number of times."""
         self._stopping.set()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
+        while (request := self._next_request(0.0)) is not None:
+            name = fetch.shown(request.url)
+            request.done(_refused(name, f"{name}: the daemon stops; give the command again"))
 
     def request(self, url: str, sha256: str, done: Callable[[UpdateResult], None]) -> None:
         """Install in the background what a command names; `done` is called once, now or in the updater's thread.
@@ -116,14 +119,14 @@ class Updater:
     def _run(self) -> None:
         self._put_aside_interrupted()
         while not self._stopping.is_set():
-            if (request := self._next_request()) is not None:
+            if (request := self._next_request(_POLL_S)) is not None:
                 self._finish(self._install(request.url, request.sha256), request.done)
             elif (path := self._settled()) is not None:
                 self._take(path)
 
-    def _next_request(self) -> _Request | None:
+    def _next_request(self, timeout_s: float) -> _Request | None:
         try:
-            return self._requests.get(timeout=_POLL_S)
+            return self._requests.get(timeout=timeout_s)
         except queue.Empty:
             return None
 

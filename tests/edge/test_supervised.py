@@ -140,7 +140,7 @@ def test_device_that_comes_back_at_another_rate_is_resampled_to_the_first(tmp_pa
 def test_child_does_not_see_the_settings_of_its_parent(tmp_path, monkeypatch):
     monkeypatch.setenv("ACULA_EDGE__MQTT__PASSWORD", "hush-hush")
     with Recorder(
-        stand_in(tmp_path, "sys.exit('error: ' + repr([k for k in os.environ if 'ACULA' in k]))")
+        stand_in(tmp_path, "sys.exit('error: ' + repr([k for k in os.environ if k.startswith('ACULA_EDGE')]))")
     ) as recorder:
         eventually(lambda: recorder.source.trouble == "[]", "what the child saw")
 

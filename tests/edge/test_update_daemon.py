@@ -114,6 +114,17 @@ def test_mistake_in_the_settings_is_not_held_against_a_new_bundle(
         assert bundles_run(daemon) == ["tiny-2.0.0"]
 
 
+def test_start_that_a_signal_ends_is_not_held_against_a_new_bundle(tiny_bundle_path: Path, tmp_path: Path) -> None:
+    device = settings(tiny_bundle_path, tmp_path)
+    assert Installer(device).install(str(archive_of(tiny_bundle_path, tmp_path))).switched
+    with Daemon(tiny_bundle_path, tmp_path, free_port()) as daemon:
+        daemon.wait_for("update_on_probation")  # some steps before it is ready
+        assert daemon.stop() == 0
+    with Daemon(tiny_bundle_path, tmp_path, free_port()) as daemon:
+        daemon.wait_for("ready")
+        assert bundles_run(daemon) == ["tiny-2.0.0"]
+
+
 def test_bundle_that_runs_well_is_confirmed(tiny_bundle_path: Path, tmp_path: Path, sounds: Sounds) -> None:
     lay(archive_of(tiny_bundle_path, tmp_path), tmp_path)
     with Daemon(tiny_bundle_path, tmp_path, free_port(), "--update.enabled", "--update.probation_s", "1") as daemon:

@@ -64,10 +64,14 @@ def test_request_that_cannot_be_is_refused_with_the_reason(device: Device, url: 
     assert not device.switched.is_set()
 
 
-def test_request_while_another_waits_is_told_to_come_again(device: Device) -> None:
+def test_request_that_waits_keeps_others_out_and_is_answered_when_the_daemon_stops(device: Device) -> None:
     # Nothing is taken up before the start.
-    device.updater.request(URL, "0" * 64, lambda _result: None)
+    results: list[UpdateResult] = []
+    device.updater.request(URL, "0" * 64, results.append)
     assert "another update waits already" in device.ask(URL, "0" * 64).reason
+    assert results == []
+    device.updater.stop(PATIENCE_S)
+    assert [result.reason for result in results] == [f"{URL}: the daemon stops; give the command again"]
 
 
 def test_archive_that_a_crash_has_interrupted_is_set_aside_and_told(device: Device, logs: list[Any]) -> None:

@@ -13,6 +13,7 @@ import soundfile
 from edge.demo import Heard, compare
 from edge.scene import Scene, SceneEvent, compose_scene
 from edge.synthesis import SAMPLE_RATE_HZ
+from tests.brokers import PATIENCE_S
 
 EVENT = re.compile(r"^ *\d+\.\d\d s  (cough|breath|speech) +\d+\.\d\d s +[01]\.\d\d$", re.MULTILINE)
 
@@ -29,7 +30,7 @@ def _demo(scratch: Path, *arguments: object) -> subprocess.CompletedProcess[str]
     """Run the demonstration with a temporary folder of its own, and see that it leaves that empty."""
     scratch.mkdir()
     result = subprocess.run(
-        _command(*arguments), env=_environment(scratch), capture_output=True, text=True, timeout=120, check=False
+        _command(*arguments), env=_environment(scratch), capture_output=True, text=True, timeout=300, check=False
     )
     assert list(scratch.iterdir()) == []
     return result
@@ -108,7 +109,7 @@ def test_demo_that_is_stopped_takes_its_daemon_and_its_folder_with_it(tmp_path: 
     daemons = psutil.Process(demo.pid).children()
     assert any("run" in daemon.cmdline() for daemon in daemons)
     demo.send_signal(signal.SIGTERM)
-    _, said = demo.communicate(timeout=30)
+    _, said = demo.communicate(timeout=PATIENCE_S)
     assert demo.returncode == 128 + signal.SIGTERM
     assert said == ""
     assert list(tmp_path.iterdir()) == []
