@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Evaluation]:
     if not tasks:
         raise UserError(f"{settings.aligned}: trained without tasks; name them in a --config file as [[tasks]]")
     encoder = load_encoder(settings.aligned)
-    clips = _open_parts(settings.recordings, encoder.sample_rate_hz, learnt.corpora)
+    clips = open_parts(settings.recordings, encoder.sample_rate_hz, learnt.corpora)
     for task in tasks:
         _refuse_one_sided(task, clips["test"].rows, settings.recordings)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -85,19 +85,30 @@ def write_evaluation(settings: EvaluateSettings, evaluations: Mapping[str, Evalu
     Raises:
         UserError: it cannot be written.
     """
-    path = settings.aligned / "evaluation.json"
-    content = {
-        "recordings": str(settings.recordings),
-        "tasks": {name: asdict(found) for name, found in evaluations.items()},
-    }
+    tasks = {name: asdict(found) for name, found in evaluations.items()}
+    return write_figures(settings.aligned, {"recordings": str(settings.recordings), "tasks": tasks})
+
+
+def write_figures(folder: Path, figures: Mapping[str, Any]) -> Path:
+    """Write JSON values as `evaluation.json` into a folder, and return its path.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = folder / "evaluation.json"
     try:
-        write_whole(path, json.dumps(content, indent=2) + "\n")
+        write_whole(path, json.dumps(figures, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
     return path
 
 
-def _open_parts(source: Path, sample_rate_hz: int, corpora: Sequence[str]) -> dict[Part, Clips]:
+def open_parts(source: Path, sample_rate_hz: int, corpora: Sequence[str]) -> dict[Part, Clips]:
+    """Training and test recordings.
+
+    Raises:
+        CorpusError: the table is wrong, has a person in two splits, or no recording of one of the two.
+    """
     clips = open_clips(source, sample_rate_hz, corpora)
     for reason in clips.skipped:
         print(f"skipped: {reason}", file=sys.stderr)
@@ -133,8 +144,13 @@ def _evaluate_one(task: Task, clips: Mapping[Part, Clips], learnt: Features, pla
         raise CorpusError(f"task {task.name}: {error}") from error
     except ValueError as error:
         raise CorpusError(f"task {task.name}: no interval on the test split ({error})") from error
-    people = {
+    people = people_by_answer(asked)
+    return Evaluation(encoder, baseline, CHANCE, people[True], people[False])
+
+
+def people_by_answer(asked: Examples) -> dict[bool, int]:
+    """How many people gave each answer."""
+    return {
         answer: len({group for group, given in zip(asked.groups, asked.answers, strict=True) if given == answer})
         for answer in (True, False)
     }
-    return Evaluation(encoder, baseline, CHANCE, people[True], people[False])

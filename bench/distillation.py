@@ -86,12 +86,12 @@ def scores_of(condition: str, seed: int, recordings: Path, output: Path) -> dict
 
     from align.baseline import log_mel_statistics
     from align.embedding import embed_recordings as embed_by_encoder
+    from align.scores import open_parts
     from align.training import train
     from distill.checkpoint import load_student
     from distill.course import teach
     from distill.embedding import embed_recordings
     from distill.frontend import LogMel
-    from distill.scores import open_parts
 
     if condition == TEACHER:
         settings = settings_of_teacher("aligned", seed, recordings, output)

@@ -24,6 +24,7 @@ from distill.embedding import BATCH_SIZE, embed_recordings
 from distill.heads import Head, calibrate, fit_head
 from distill.kept import Kept
 from distill.lessons import Lessons, Views
+from distill.origins import corpora_of
 from distill.prompts import TextMap, fit_text_map
 from distill.teach_config import TeachSettings
 from distill.teacher import Teacher
@@ -157,17 +158,8 @@ def add_text_labels(student: TaughtStudent, text_map: TextMap, texts: Texts, set
 def provenance(settings: TeachSettings, taught: Pupils) -> dict[str, Any]:
     """Who was heard, and how to hold out the same people again."""
     rows = [*taught.train.clips.rows, *taught.held_out.clips.rows]
-    names = sorted({row.corpus for row in rows})
-    corpora = [
-        {
-            "name": name,
-            "licences": sorted({row.licence for row in rows if row.corpus == name and row.licence}),
-            "recordings": sum(row.corpus == name for row in rows),
-        }
-        for name in names
-    ]
     return {
-        "corpora": corpora,
+        "corpora": corpora_of(rows),
         "include_corpora": list(settings.corpora),
         "exclude_corpora": [],
         "validation_share": settings.validation_share,

@@ -21,6 +21,7 @@ from align.channel import Samples
 from align.clips import Clips
 from distill.frontend import LogMel
 from distill.kept import Kept, keep
+from distill.pool import one_thread
 from distill.teach_config import ViewSettings
 from distill.teacher import Teacher
 from distill.views import RECIPE, draws, make_view, start_of
@@ -147,14 +148,10 @@ def _each(
                 sampler=range(first, first + recordings),
                 num_workers=workers,
                 collate_fn=list,
-                worker_init_fn=_one_thread,
+                worker_init_fn=one_thread,
             )
             rows = []
             for batch in loader:
                 rows.append(of_batch(batch).astype(np.float16))
                 bar.update(len(batch))
             yield np.concatenate(rows)
-
-
-def _one_thread(_worker: int) -> None:
-    torch.set_num_threads(1)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from align.baseline import log_mel_statistics
-from align.checkpointing import load_encoder, write_bytes
-from align.clips import Clips, open_clips
+from align.checkpointing import load_encoder
+from align.clips import Clips
 from align.corpora import CorpusError
-from align.corpora.splits import refuse_leaks
 from align.embedding import embed_recordings as embed_by_encoder
 from align.probe import probe_scores
+from align.scores import CHANCE, Features, Part, open_parts, people_by_answer, write_figures
 from align.statistics import Interval, auroc_difference, auroc_interval
 from align.tasks import Examples, Task, examples
 from distill.checkpoint import LabelSpec, TaughtStudent, load_student
@@ -31,12 +28,8 @@ from distill.student import Student
 from distill.student_config import EvaluateSettings
 from edge.errors import UserError
 
-CHANCE = 0.5
 OBSERVED_RECORDINGS = 256
 """Training recordings that set the ranges of the simulated INT8."""
-
-Part = Literal["train", "test"]
-Features = Mapping[Part, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -95,25 +88,6 @@ def evaluate(settings: EvaluateSettings) -> dict[str, LabelFigures]:
     return {label.name: _of_label(taught, row, label, heard, settings.rounds) for row, label in asked}
 
 
-def open_parts(source: Path, sample_rate_hz: int, corpora: Sequence[str]) -> dict[Part, Clips]:
-    """Training and test recordings.
-
-    Raises:
-        CorpusError: the table is wrong, or has no recording of one of them.
-    """
-    clips = open_clips(source, sample_rate_hz, tuple(corpora))
-    for reason in clips.skipped:
-        print(f"skipped: {reason}", file=sys.stderr)
-    refuse_leaks(str(source), clips.rows)
-    parts: dict[Part, Clips] = {}
-    for part in ("train", "test"):
-        kept = [index for index, row in enumerate(clips.rows) if row.split == part]
-        if not kept:
-            raise CorpusError(f"{source}: no recordings with split {part}; a student is scored on test people")
-        parts[part] = clips.keep(kept)
-    return parts
-
-
 def embed_both(taught: TaughtStudent, clips: Mapping[Part, Clips]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Embeddings (recordings, embedding_size) of the test recordings, in float32 and in simulated INT8."""
     log_mel, length = LogMel(taught.front_end), taught.window_samples
@@ -150,6 +124,7 @@ def _of_label(taught: TaughtStudent, row: int, label: LabelSpec, heard: Heard, r
         than_head = auroc_difference(answers, scores, of_head, groups, rounds=rounds)
     if heard.teacher is not None:
         teacher = auroc_interval(answers, _probed(task, heard.clips, heard.teacher), groups, rounds=rounds)
+    people = people_by_answer(asked)
     return LabelFigures(
         task=task.name,
         made_of_text=label.origin == "text",
@@ -162,8 +137,8 @@ def _of_label(taught: TaughtStudent, row: int, label: LabelSpec, heard: Heard, r
         teacher=teacher,
         calibration_error=calibration_error(1.0 / (1.0 + np.exp(-scores.astype(np.float64))), answers),
         chance=CHANCE,
-        people_yes=len({group for group, given in zip(groups, answers, strict=True) if given}),
-        people_no=len({group for group, given in zip(groups, answers, strict=True) if not given}),
+        people_yes=people[True],
+        people_no=people[False],
     )
 
 
@@ -214,11 +189,6 @@ def write_evaluation(settings: EvaluateSettings, figures: Mapping[str, LabelFigu
     Raises:
         UserError: it cannot be written.
     """
-    path = settings.student.parent / "evaluation.json"
-    content = {
-        "student": str(settings.student),
-        "recordings": str(settings.recordings),
-        "labels": {name: asdict(found) for name, found in figures.items()},
-    }
-    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
-    return path
+    labels = {name: asdict(found) for name, found in figures.items()}
+    given = {"student": str(settings.student), "recordings": str(settings.recordings)}
+    return write_figures(settings.student.parent, given | {"labels": labels})

@@ -32,6 +32,7 @@ from distill.data import SceneMaker, load_clips
 from distill.figures import plot_learning_curves
 from distill.marking import mark, open_marker
 from distill.module import StudentTask
+from distill.origins import corpora_of
 from distill.pool import ScenePool, compose, one_thread
 from distill.student import StudentShape
 from distill.windows import EpochSampler, WindowDataset
@@ -110,7 +111,7 @@ def train(settings: TrainSettings) -> Path:
         front_end=front_end.model_dump(),
         learning_rate=settings.learning_rate,
         window_s=settings.window_s,
-        data=held_out | {"corpora": _corpora(rows)},
+        data=held_out | {"corpora": corpora_of(rows)},
     )
     task.validation_clips = clips["validation"]
     # The last weights ship, not those of the epoch with the best figures: they are an average at a learning rate that
@@ -158,19 +159,6 @@ def _origin(settings: TrainSettings, rows: list[Recording]) -> dict[str, Any]:
     for module in (channel, data, scenes, targets):
         recipe.update(inspect.getsource(module).encode())
     return {"labels": settings.labels, "recordings": known, "recipe_sha256": recipe.hexdigest()}
-
-
-def _corpora(rows: list[Recording]) -> list[dict[str, object]]:
-    """Name, licences and number of recordings of each corpus, for the bundle's manifest and card."""
-    names = sorted({row.corpus for row in rows})
-    return [
-        {
-            "name": name,
-            "licences": sorted({row.licence for row in rows if row.corpus == name and row.licence}),
-            "recordings": sum(row.corpus == name for row in rows),
-        }
-        for name in names
-    ]
 
 
 def loader(

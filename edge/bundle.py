@@ -209,7 +209,7 @@ def _parse(folder: Path, raw: bytes) -> Manifest:
     where = f"bundle {folder}: {MANIFEST}"
     try:
         content: Any = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of a million brackets
         raise BundleError(f"{where} is not JSON: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise BundleError(f"{where} holds no JSON object")

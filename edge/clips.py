@@ -102,6 +102,7 @@ class Clips:
         self._rate_hz = manifest.front_end.sample_rate_hz
         self._writer = writer
         self._recorders: dict[str, ClipRecorder] = {}
+        # The end does not wait for a listener that hangs, so it may come in the middle of that one's work.
         self._lock = threading.Lock()
         hooks.on_block.append(self._on_block)
         hooks.on_scores.append(self._on_scores)
@@ -118,34 +119,37 @@ class Clips:
 
     def close(self, timeout_s: float) -> None:
         """All sound has ended: judge the clips that waited for more of it, and write what may be kept."""
-        for recorder in self._recorders.values():
-            self._take(recorder.close())
+        with self._lock:
+            for recorder in self._recorders.values():
+                self._take(recorder.close())
         self._writer.close(timeout_s)
 
     def _on_block(self, listener: Listener, block: Block) -> None:
-        if listener.name not in self._recorders:
-            self._recorders[listener.name] = ClipRecorder(
-                self._settings,
-                source_rate_hz=listener.source.sample_rate_hz,
-                rate_hz=self._rate_hz,
-                frame_samples=self._frame_samples,
-            )
-        self._recorders[listener.name].add_block(block)
+        with self._lock:
+            if listener.name not in self._recorders:
+                self._recorders[listener.name] = ClipRecorder(
+                    self._settings,
+                    source_rate_hz=listener.source.sample_rate_hz,
+                    rate_hz=self._rate_hz,
+                    frame_samples=self._frame_samples,
+                )
+            self._recorders[listener.name].add_block(block)
 
     def _on_scores(self, listener: Listener, chunk: TrackChunk) -> None:
-        recorder = self._recorders.get(listener.name)
-        if recorder is not None:
-            self._take(recorder.add_scores(chunk.start_frame, chunk.scores[:, self._column]))
+        with self._lock:
+            recorder = self._recorders.get(listener.name)
+            if recorder is not None:
+                self._take(recorder.add_scores(chunk.start_frame, chunk.scores[:, self._column]))
 
     def _on_event(self, listener: Listener, event: Event, payload: dict[str, Any]) -> None:
-        recorder = self._recorders.get(listener.name)
-        if recorder is not None and event.label != SPEECH:
-            recorder.add_event(payload["event_id"], event)
+        with self._lock:
+            recorder = self._recorders.get(listener.name)
+            if recorder is not None and event.label != SPEECH:
+                recorder.add_event(payload["event_id"], event)
 
     def _take(self, judged: list[tuple[Verdict, Clip | None]]) -> None:
         for verdict, clip in judged:
-            with self._lock:
-                self.counts[verdict] += 1
+            self.counts[verdict] += 1
             if clip is not None:
                 self._writer.put(clip)
 

@@ -22,6 +22,11 @@ SMALLEST_STEP_S = 0.5
 """A clock that is only slewed moves a thousandth of this from one second to the next; a busy machine may hold a reading
 up between the two clocks, but hardly for so long."""
 
+_APART_S = 0.001
+"""Both clocks read within so many seconds count as read at one moment."""
+_READINGS = 5
+"""At most; on a machine on which all of them are held up, the last is taken."""
+
 _TIMEX_BYTES = 512
 """Room for struct timex, which takes 208 bytes on 64-bit Linux and 128 on 32-bit."""
 
@@ -60,10 +65,14 @@ class Reading:
 
 
 def read() -> Reading:
-    """Read both clocks."""
+    """Read both clocks, and again where this thread was held up between the two, as one of many often is."""
     # Asked first: if the clock is set meanwhile, no time from before may count as true.
     synchronised = is_synchronised()
-    return Reading(utc_now(), time.monotonic(), synchronised)
+    for _ in range(_READINGS):
+        before_s, utc, after_s = time.monotonic(), utc_now(), time.monotonic()
+        if after_s - before_s <= _APART_S:
+            break
+    return Reading(utc, (before_s + after_s) / 2, synchronised)
 
 
 class StepWatch:

@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Literal, ParamSpec
 
@@ -63,7 +63,7 @@ class Address:
     port: int
     client_id: str
     username: str
-    password: str
+    password: str = field(repr=False)
     tls: ssl.SSLContext | None
     will_topic: str
 

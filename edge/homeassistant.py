@@ -9,6 +9,7 @@ Field names as in https://www.home-assistant.io/integrations/mqtt/#device-discov
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 import time
@@ -39,8 +40,14 @@ _TAKE_OVER_S = 5.0
 
 
 def object_id(base_topic: str) -> str:
-    """The device's identity in Home Assistant, of the letters that it allows there: ``acula_ward-3_bed-12``."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", base_topic)
+    """The device's identity in Home Assistant, of the letters that it allows there: ``acula_ward-3_bed-12``.
+
+    Where a name has a dot or an underscore, which another device's may have in its place, a hash tells the two apart.
+    """
+    identity = re.sub(r"[^A-Za-z0-9_-]", "_", base_topic)
+    if {".", "_"} & set(base_topic):
+        identity += "_" + hashlib.sha256(base_topic.encode()).hexdigest()[:8]
+    return identity
 
 
 def discovery(base_topic: str, origin: Origin, manifest: Manifest, *, respiration: bool | None) -> dict[str, Any]:

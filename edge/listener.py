@@ -197,8 +197,8 @@ class Listener:
                 self._in_hand_at_s = self._in_hand_since = None
             self._finish_stretch()
         except Exception as error:
-            self._fail(error)
             self._in_hand_at_s = self._in_hand_since = None
+            self._fail(error)
             self.source.close()
             while self.backlog.take() is not None:  # the reader may wait for room
                 pass

@@ -167,7 +167,7 @@ def lock(path: Path) -> IO[bytes]:
     beside = path.with_name(path.name + ".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = path.open("rb").read(16) if path.exists() and not beside.exists() else b""
+        header = _header(path) if path.exists() and not beside.exists() else b""
         lock_file = beside.open("ab") if header in (b"", b"SQLite format 3\0") else None
     except OSError as error:
         if error.errno in _DISK_REFUSES:
@@ -182,6 +182,11 @@ def lock(path: Path) -> IO[bytes]:
         lock_file.close()
         raise OutboxError(f"{path}: is in use by another process; stop it or name another outbox.path") from error
     return lock_file
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)
 
 
 def open_database(path: Path) -> sqlite3.Connection:

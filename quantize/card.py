@@ -75,13 +75,22 @@ def _left_out(results: Results) -> list[str]:
     return ["Labels that were trained and are left out of the bundle:", "", *rows, ""] if rows else []
 
 
-def _accuracy(results: Results) -> str:
-    shipped = results.candidates[results.verdict.precision]
+def auroc_table(results: Results, head: tuple[str, str, str]) -> str:
+    """AUROC of what ships, a row for each of its labels; `head` names the label and its two counts."""
     rows = [
-        f"| {label.label} | {label.positives} | {label.negatives} | {label.auroc} | "
-        f"{label.drop.value:+.4f} [{label.drop.low:+.4f}, {label.drop.high:+.4f}] |"
-        for label in shipped.accuracy
+        (
+            label.label,
+            f"{label.positives}",
+            f"{label.negatives}",
+            f"{label.auroc}",
+            f"{label.drop.value:+.4f} [{label.drop.low:+.4f}, {label.drop.high:+.4f}]",
+        )
+        for label in results.candidates[results.verdict.precision].accuracy
     ]
+    return table_of((*head, "AUROC", "below float32"), rows)
+
+
+def _accuracy(results: Results) -> str:
     return "\n".join(
         [
             "## Clips of the test split",
@@ -90,9 +99,7 @@ def _accuracy(results: Results) -> str:
             "hold the label are left out; the others are of all sources together. 95 % intervals by bootstrap over "
             "people or, where a corpus names none, recordings.",
             "",
-            "| label | with | without | AUROC | below float32 |",
-            "|---|---|---|---|---|",
-            *rows,
+            auroc_table(results, ("label", "with", "without")),
         ]
     )
 

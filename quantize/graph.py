@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from distill.frontend import OPSET, LogMel
-from distill.student import Scorer
+from distill.student import Scorer, Student
 from edge.backends.base import Output
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from quantize.checkpoint import Checkpoint
@@ -67,11 +67,18 @@ def export_encoder(
         GateError: the written graph is not what was asked for, see `check_graph`.
     """
     log_mel = torch.zeros(1, checkpoint.front_end.mel_bands, checkpoint.frames)
+    write_student(checkpoint.student, path, log_mel, free_batch=free_batch)
+    add_metadata(path, metadata)
+    check_graph(path)
+
+
+def write_student(student: Student, path: Path, log_mel: torch.Tensor, *, free_batch: bool = False) -> None:
+    """Write a student with its sigmoid, for inputs of the shape of `log_mel` (1, mel, frames); nothing is checked."""
     with warnings.catch_warnings():
         # The exporter says at every call that a newer one exists; the module's header says why it is not used.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            Scorer(checkpoint.student).eval(),
+            Scorer(student).eval(),
             (log_mel,),
             str(path),
             dynamo=False,
@@ -80,8 +87,6 @@ def export_encoder(
             output_names=["embedding", "scores"],
             dynamic_axes={name: {0: "batch"} for name in ("log_mel", "embedding", "scores")} if free_batch else None,
         )
-    add_metadata(path, metadata)
-    check_graph(path)
 
 
 def add_metadata(path: Path, metadata: Mapping[str, str]) -> None:

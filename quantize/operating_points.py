@@ -134,8 +134,7 @@ def choose_for_clips(
     Raises:
         ExportError: the clips all hold the label, or none does.
     """
-    if truth.all() or not truth.any():
-        raise ExportError(f"no validation recordings with and without {label} of which the answer is known")
+    need_both(label, truth)
     sensitivity = np.array([(peaks[truth] >= on).mean() for on in ON])
     specificity = np.array([(peaks[~truth] < on).mean() for on in ON])
     balanced = (sensitivity + specificity) / 2.0
@@ -146,6 +145,16 @@ def choose_for_clips(
     columns = ("on", "sensitivity", "specificity", "balanced accuracy")
     basis = f"{truth.sum()} clips with it, {(~truth).sum()} without"
     return Choice(label, point, "balanced accuracy of clips", basis, float(balanced[place]), columns, tuple(rows))
+
+
+def need_both(label: str, truth: NDArray[np.bool_]) -> None:
+    """Refuse to choose a threshold on recordings that all hold the label, or of which none does.
+
+    Raises:
+        ExportError: that is so.
+    """
+    if truth.all() or not truth.any():
+        raise ExportError(f"no validation recordings with and without {label} of which the answer is known")
 
 
 def _point(fields: Mapping[str, float]) -> OperatingPoint:

@@ -20,7 +20,7 @@ from align.statistics import Interval, auroc_difference, auroc_interval
 from align.tasks import Examples, Task, examples
 from edge.bundle import OperatingPoint
 from quantize.errors import ExportError
-from quantize.operating_points import ON, Choice
+from quantize.operating_points import ON, Choice, need_both
 from quantize.parity import LabelAccuracy, Track
 from quantize.recordings import LabelledClip
 from quantize.taught import Taught
@@ -128,7 +128,11 @@ def choose_sustained(label: str, scores: NDArray[np.float64], truth: NDArray[np.
         scores: (recordings,) mean score of each, 0..1.
         truth: (recordings,) whether the sound is in it.
         window_s: of the bundle.
+
+    Raises:
+        ExportError: the sound is in all of them, or in none.
     """
+    need_both(label, truth)
     sensitivity = np.array([(scores[truth] >= on).mean() for on in ON])
     specificity = np.array([(scores[~truth] < on).mean() for on in ON])
     quiet = np.flatnonzero(specificity >= SPECIFICITY)

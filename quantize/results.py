@@ -61,13 +61,8 @@ class Results:
 
 def metrics(accuracy: Sequence[LabelAccuracy], events: Mapping[str, Report]) -> tuple[Metric, ...]:
     """The figures of what ships, for the manifest."""
-    found = []
-    for label in accuracy:
-        detail = f"test split, highest-scored second of a clip, {label.positives} clips with, {label.negatives} without"
-        value, drop = label.auroc, label.drop
-        found.append(metric(f"auroc_{label.label}", value.value, value.low, value.high, detail=detail))
-        detail = "AUROC of float32 less this bundle's, paired"
-        found.append(metric(f"auroc_drop_{label.label}", drop.value, drop.low, drop.high, detail=detail))
+    asked = "highest-scored second of a clip, {positives} clips with, {negatives} without"
+    found = auroc_metrics(accuracy, asked)
     for name, report in events.items():
         detail = f"test split, {report.counts.reference} marked events, onsets one to one within {report.tolerance_s} s"
         for measure, interval in report.intervals.items():
@@ -78,6 +73,18 @@ def metrics(accuracy: Sequence[LabelAccuracy], events: Mapping[str, Report]) -> 
             detail = f"test split, {report.hours:.2f} h of clips"
             found.append(metric(f"false_positives_{name}", rate, bounds.low, bounds.high, unit="1/h", detail=detail))
     return tuple(found)
+
+
+def auroc_metrics(accuracy: Sequence[LabelAccuracy], asked: str) -> list[Metric]:
+    """AUROC of each label and its drop; `asked` says of what, with the places {positives} and {negatives}."""
+    found = []
+    for label in accuracy:
+        name, value, drop = label.label.replace(", ", "_"), label.auroc, label.drop
+        detail = "test split, " + asked.format(positives=label.positives, negatives=label.negatives)
+        found.append(metric(f"auroc_{name}", value.value, value.low, value.high, detail=detail))
+        detail = "AUROC of float32 less this bundle's, paired"
+        found.append(metric(f"auroc_drop_{name}", drop.value, drop.low, drop.high, detail=detail))
+    return found
 
 
 def report(results: Results) -> dict[str, Any]:

@@ -9,7 +9,6 @@ TensorRT makes of INT8 is another matter, where channels of a depthwise convolut
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +22,12 @@ from pydantic_settings import SettingsConfigDict
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from distill.frontend import OPSET
-from distill.student import Form, Scorer, Student, StudentShape
+from distill.student import Form, Student, StudentShape
 from edge.errors import ConfigError
 from edge.manifest import FrontEnd
 from edge.settings import ProgramSettings, run_program
 from quantize.calibration import RECIPES, quantise, ranges_of
+from quantize.graph import write_student
 from quantize.histograms import collect
 from quantize.latency import graphs_ms
 
@@ -81,7 +80,7 @@ def costs(settings: StudentsSettings) -> list[Cost]:
         graphs: dict[str, Path] = {}
         for number, student in enumerate(tqdm(students, desc="export", unit="student")):
             plain, int8 = Path(folder) / f"{number}.onnx", Path(folder) / f"{number}.int8.onnx"
-            _export(student, plain, log_mels[:1])
+            write_student(student, plain, torch.from_numpy(log_mels[:1]))
             quantise(plain, int8, ranges_of(collect(plain, RECIPES["cpu"].operators, log_mels), "minmax", "cpu"), "cpu")
             graphs |= {f"{number} float32": plain, f"{number} int8": int8}
         taken = graphs_ms(graphs, dict.fromkeys(graphs, log_mels), rounds=settings.rounds)
@@ -171,20 +170,6 @@ def _settled(shape: StudentShape, log_mels: NDArray[np.float32]) -> Student:
     for _ in range(5):
         student(torch.from_numpy(log_mels))
     return student.eval()
-
-
-def _export(student: Student, path: Path, log_mel: NDArray[np.float32]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Scorer(student).eval(),
-            (torch.from_numpy(log_mel),),
-            str(path),
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=["log_mel"],
-            output_names=["embedding", "scores"],
-        )
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.events import REGION_LIMIT_S
-from quantize.card import FEW_CLIPS, failures, operating_points, precision, training
+from quantize.card import FEW_CLIPS, auroc_table, failures, operating_points, precision, training
 from quantize.questions import SPECIFICITY
 from quantize.results import Results
 
@@ -65,12 +65,6 @@ low one excludes nothing. It must not be relied on for the care of a patient."""
 
 
 def _accuracy(results: Results) -> str:
-    shipped = results.candidates[results.verdict.precision]
-    rows = [
-        f"| {label.label} | {label.positives} | {label.negatives} | {label.auroc} | "
-        f"{label.drop.value:+.4f} [{label.drop.low:+.4f}, {label.drop.high:+.4f}] |"
-        for label in shipped.accuracy
-    ]
     return "\n".join(
         [
             "## Test split",
@@ -79,9 +73,7 @@ def _accuracy(results: Results) -> str:
             "recording it is asked whether the sound was heard in it, where the corpus says so. 95 % intervals by "
             "bootstrap over people.",
             "",
-            "| question | yes | no | AUROC | below float32 |",
-            "|---|---|---|---|---|",
-            *rows,
+            auroc_table(results, ("question", "yes", "no")),
         ]
     )
 

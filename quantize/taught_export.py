@@ -22,7 +22,7 @@ from quantize.operating_points import Choice
 from quantize.parity import LabelAccuracy, Track, score_tracks
 from quantize.questions import choose_sustained, load_clips, question_accuracy, read_question_splits
 from quantize.recordings import LabelledClip
-from quantize.results import Results, metric
+from quantize.results import Results, auroc_metrics
 from quantize.rules.graph import WEIGHTED, Graph
 from quantize.rules.placement import multiplications
 from quantize.taught import PROMPTS, Taught, load_taught
@@ -84,14 +84,7 @@ class TaughtExporter(Exporter):
         return {}
 
     def _metrics(self, measured: Sequence[LabelAccuracy], heard: Mapping[str, Report]) -> tuple[Metric, ...]:  # noqa: ARG002
-        found = []
-        for one in measured:
-            name = one.label.replace(", ", "_")
-            detail = f"test split, {one.positives} yes, {one.negatives} no"
-            found.append(metric(f"auroc_{name}", one.auroc.value, one.auroc.low, one.auroc.high, detail=detail))
-            detail = "AUROC of float32 less this bundle's, paired"
-            found.append(metric(f"auroc_drop_{name}", one.drop.value, one.drop.low, one.drop.high, detail=detail))
-        return tuple(found)
+        return tuple(auroc_metrics(measured, "{positives} yes, {negatives} no"))
 
     def _card(self, results: Results) -> str:
         folder = self._scratch / "bundle"

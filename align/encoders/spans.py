@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from align.encoders.seeds import uniform
+
 MASKED_SHARE = 0.5
 QUIETEST = 1e-2
 """Least standard deviation that a log-mel is divided by: that of silence is 0."""
@@ -32,13 +34,12 @@ def span_mask(seeds: Tensor, steps: int, span: int) -> Tensor:
         (batch, steps) bool, on the CPU, true where hidden.
     """
     span = min(span, steps // 2)
+    draws = uniform(seeds, 1 + (steps + span - 2) // span + 1)
     rows = []
-    for seed in seeds.tolist():
-        generator = torch.Generator().manual_seed(seed)
-        offset = int(torch.randint(span, (1,), generator=generator))
-        span_of = (torch.arange(steps) + offset) // span
-        order = torch.randperm(int(span_of[-1]) + 1, generator=generator)
-        rows.append(torch.isin(span_of, order[: int(len(order) * MASKED_SHARE)]))
+    for draw in draws:
+        span_of = (torch.arange(steps) + int(draw[0] * span)) // span
+        spans = int(span_of[-1]) + 1
+        rows.append(torch.isin(span_of, draw[1 : 1 + spans].argsort()[: int(spans * MASKED_SHARE)]))
     return torch.stack(rows)
 
 

@@ -43,20 +43,27 @@ def epochs_seen(metrics: Path) -> list[int]:
         return sorted({int(row["epoch"]) for row in csv.DictReader(stream)})
 
 
+@pytest.fixture(scope="module")
+def trained(tiny_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished training; tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("trained")
+    train(settings(tiny_corpus, folder))
+    return folder
+
+
 @pytest.mark.slow
-def test_training_leaves_all_that_the_next_stage_and_a_reader_need(tiny_corpus: Path, tmp_path: Path) -> None:
-    best = train(settings(tiny_corpus, tmp_path))
-    checkpoint = torch.load(best, weights_only=True)
+def test_training_leaves_all_that_the_next_stage_and_a_reader_need(trained: Path) -> None:
+    checkpoint = torch.load(trained / "last.ckpt", weights_only=True)
     assert checkpoint["hyper_parameters"]["labels"] == ("cough", "breath", "speech")
     assert checkpoint["hyper_parameters"]["data"]["corpora"][0]["licences"] == ["CC0-1.0"]
-    assert (tmp_path / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "settings.toml").is_file()
-    assert not (tmp_path / "scenes").exists()
-    assert "validation/score" in (tmp_path / "metrics.csv").read_text()
-    assert "validation/score" in json.loads((tmp_path / "metrics.json").read_text())
+    assert (trained / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (trained / "settings.toml").is_file()
+    assert not (trained / "scenes").exists()
+    assert "validation/score" in (trained / "metrics.csv").read_text()
+    assert "validation/score" in json.loads((trained / "metrics.json").read_text())
     averaged, current = checkpoint["state_dict"], checkpoint["current_model_state"]
     assert any(not torch.equal(value, current[name]) for name, value in averaged.items())
-    exported = load_checkpoint(best).student.state_dict()
+    exported = load_checkpoint(trained / "last.ckpt").student.state_dict()
     assert all(torch.equal(value, averaged[f"student.{name}"]) for name, value in exported.items())
 
 
@@ -81,19 +88,17 @@ def test_killed_training_goes_on_where_it_was(tiny_corpus: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_repeating_a_finished_training_leaves_it_alone(tiny_corpus: Path, tmp_path: Path) -> None:
-    finished = train(settings(tiny_corpus, tmp_path))
-    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    assert train(settings(tiny_corpus, tmp_path)) == finished
-    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+def test_repeating_a_finished_training_leaves_it_alone(tiny_corpus: Path, trained: Path) -> None:
+    before = {path: path.read_bytes() for path in trained.iterdir() if path.is_file()}
+    assert train(settings(tiny_corpus, trained)) == trained / "last.ckpt"
+    assert {path: path.read_bytes() for path in trained.iterdir() if path.is_file()} == before
 
 
 @pytest.mark.slow
-def test_training_is_not_resumed_under_other_settings(tiny_corpus: Path, tmp_path: Path) -> None:
+def test_training_is_not_resumed_under_other_settings(tiny_corpus: Path, trained: Path) -> None:
     """People whom it was trained on would become its validation."""
-    train(settings(tiny_corpus, tmp_path, epochs=1))
     with pytest.raises(UserError, match="a training with another seed"):
-        train(settings(tiny_corpus, tmp_path, epochs=1, seed=1))
+        train(settings(tiny_corpus, trained, seed=1))
 
 
 def test_output_that_cannot_be_a_folder_is_told_in_one_line(tiny_corpus: Path, tmp_path: Path) -> None:

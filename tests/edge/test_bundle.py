@@ -139,6 +139,12 @@ def test_load_with_missing_file_names_it(tiny_bundle_copy, name):
     assert f"{name} is missing" in _refusal(tiny_bundle_copy)
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 1_000_000], ids=["empty", "open", "letters", "deep"])
+def test_load_with_manifest_that_is_no_json_says_so(tiny_bundle_copy, content):
+    (tiny_bundle_copy / "manifest.json").write_bytes(content)
+    assert "manifest.json is not JSON" in _refusal(tiny_bundle_copy)
+
+
 def test_load_with_extra_file_names_it(tiny_bundle_copy):
     (tiny_bundle_copy / "notes.txt").write_text("")
     assert "notes.txt" in _refusal(tiny_bundle_copy)

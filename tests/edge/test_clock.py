@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -77,6 +78,15 @@ def test_time_from_before_the_clock_was_set_never_counts_as_true(monkeypatch: py
     monkeypatch.setattr(clock, "utc_now", set_right_after_reading)
     monkeypatch.setattr(clock, "is_synchronised", lambda: is_set)
     assert not clock.read().synchronised
+
+
+def test_reading_that_was_held_up_between_the_clocks_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Seconds; another thread runs for three of them after the time of day has been read.
+    monotonic, utc = iter([10.0, 13.0, 13.0, 13.0005]), iter([START, START + timedelta(seconds=3)])
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: next(monotonic)))
+    monkeypatch.setattr(clock, "utc_now", lambda: next(utc))
+    now = clock.read()
+    assert (now.utc, now.monotonic_s) == (START + timedelta(seconds=3), pytest.approx(13.0, abs=0.001))
 
 
 @pytest.mark.parametrize("step_s", [3600.0, -3600.0, 1e9, 0.6, -0.6])

@@ -15,7 +15,7 @@ from edge.bundle import load_bundle
 from edge.clock import rfc3339
 from edge.dialogue import Heard
 from edge.events import Event
-from edge.homeassistant import HomeAssistant, discovery
+from edge.homeassistant import HomeAssistant, discovery, object_id
 from edge.listener import Listener
 from edge.manifest import Manifest
 from edge.payloads import Origin
@@ -142,6 +142,14 @@ def device(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> HomeAssistant
     return HomeAssistant("homeassistant", BASE, ORIGIN, announcement)
 
 
+def test_no_two_devices_have_the_same_identity() -> None:
+    bases = [BASE, "acula/ward-3/bed_12", "acula/ward_3/bed", "acula/ward/3_bed", "acula/ward-3/bed-12"]
+    identities = [object_id(base) for base in bases]
+    assert len(set(identities)) == len(bases)
+    assert all(re.fullmatch(r"[a-zA-Z0-9_-]+", identity) for identity in identities)
+    assert identities[-1] == "acula_ward-3_bed-12"
+
+
 def state(**changes: Any) -> bytes:
     left = {"boot_id": "earlier", "date": "2026-11-29", "coughs_today": 7, "last_cough": "2026-11-29T09:00:00.000Z"}
     return json.dumps({**left, **changes}).encode()
@@ -158,7 +166,7 @@ def told(device: HomeAssistant) -> dict[str, Any]:
 
 
 def test_device_is_announced_at_each_connection_and_at_each_birth(device: HomeAssistant) -> None:
-    config = "homeassistant/device/acula_ward-3_bed_12/config"
+    config = f"homeassistant/device/{object_id(BASE)}/config"
     device.greet()
     device.hear(Heard(f"{BASE}/state", state(), True))
     assert [(said.topic, said.retain) for said in device.say()] == [(config, True), (f"{BASE}/state", True)]

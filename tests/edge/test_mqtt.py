@@ -17,9 +17,10 @@ from edge.sections import MqttSettings
 from tests.brokers import Broker, Subscriber, eventually, free_port, mosquitto, retained
 from tests.publishing import BASE, publish, put, status
 
+pytestmark = pytest.mark.usefixtures("slow_broker")
+
 
 @pytest.mark.broker
-@pytest.mark.usefixtures("slow_broker")
 def test_events_arrive_in_order_and_leave_the_outbox(
     broker: Broker, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
 ) -> None:
@@ -95,7 +96,6 @@ def test_status_is_online_again_after_broker_without_memory_returns(
 
 
 @pytest.mark.broker
-@pytest.mark.usefixtures("slow_broker")
 def test_absent_broker_is_told_once_and_gets_the_events_later(
     tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
 ) -> None:

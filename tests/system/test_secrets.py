@@ -64,6 +64,27 @@ def test_password_in_the_settings_file_is_refused_without_being_shown(tmp_path: 
     assert SECRET not in told.stderr
 
 
+DEFECT = f"""
+from edge import logs
+from edge.sections import LogSettings
+import sys, structlog
+logs.configure(LogSettings(format=sys.argv[1]))
+def fail(password):
+    raise RuntimeError("a defect")
+try:
+    fail("".join(reversed("{SECRET[::-1]}")))
+except RuntimeError:
+    structlog.get_logger().exception("failed")
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_traceback_in_the_log_does_not_tell_what_variables_hold(form: str) -> None:
+    told = subprocess.run([sys.executable, "-c", DEFECT, form], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "RuntimeError: a defect" in told.stderr
+    assert SECRET not in told.stderr
+
+
 @pytest.mark.broker
 def test_run_says_no_secret_whether_the_broker_takes_or_refuses_it(
     tiny_bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -18,9 +18,10 @@ def test_something_is_hidden_and_something_is_not(seed: int, steps: int, span: i
 
 
 def test_a_mask_belongs_to_its_seed() -> None:
-    masks = span_mask(torch.tensor([3, 9, 3]), 40, 5)
+    masks = span_mask(torch.tensor([3, 9, 3, 3 + 2**40]), 40, 5)
     assert torch.equal(masks[0], masks[2])
     assert not torch.equal(masks[0], masks[1])
+    assert not torch.equal(masks[0], masks[3]), "half of the seed counts for nothing"
 
 
 def test_about_half_is_hidden_in_whole_spans() -> None:
