@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from align.checkpointing import WEIGHTS, save_encoder
+from align.checkpointing import WEIGHTS, read_resumable, save_encoder
 from align.clips import open_clips
 from align.config import AlignSettings, is_demonstration
 from align.corpora.recording import Split
@@ -135,7 +135,7 @@ def make_demonstration(settings: AlignSettings) -> None:
 
 def batches_done(checkpoint: Path) -> int:
     """How many batches a checkpoint has behind it; 0 where there is none."""
-    return int(torch.load(checkpoint, weights_only=True)["batches_done"]) if checkpoint.is_file() else 0
+    return int(read_resumable(checkpoint).get("batches_done", 0))
 
 
 def write_figures(output: Path, last: dict[str, float]) -> None:

@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
 from align import channel
-from align.checkpointing import WholeCheckpointIO
+from align.checkpointing import WholeCheckpointIO, epochs_done
 from align.corpora import CorpusError, Recording, hold_out, read_table
 from align.files import write_whole
 from align.hardware import has_bfloat16
@@ -145,11 +145,6 @@ def make_trainer(settings: TrainSettings) -> lightning.Trainer:
         enable_model_summary=False,
         default_root_dir=settings.output,
     )
-
-
-def epochs_done(checkpoint: Path) -> int:
-    """How many epochs a checkpoint has behind it; 0 where there is none."""
-    return int(torch.load(checkpoint, weights_only=True)["epoch"]) + 1 if checkpoint.is_file() else 0
 
 
 def _origin(settings: TrainSettings, rows: list[Recording]) -> dict[str, Any]:
