@@ -44,16 +44,7 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
     device = _open(settings, sources)
     device.ending.on_signal()
     device.start()
-    log.info(
-        "ready",
-        after_s=round(time.monotonic() - started, 2),
-        source=", ".join(listener.name for listener in device.listeners),
-        bundle=device.model.name,
-        backend=device.model.backend.name,
-        topic=settings.base_topic,
-        outbox=str(settings.outbox_path),
-        waiting=device.outbox.depth,
-    )
+    _tell_ready(device, started)
     farewell = "failed"
     try:
         device.notifier.ready()
@@ -96,6 +87,19 @@ def _open(settings: Settings, sources: Sequence[Named] | None) -> Device:
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
     """Until there are listeners that can be stopped."""
     raise SystemExit(0)
+
+
+def _tell_ready(device: Device, started: float) -> None:
+    log.info(
+        "ready",
+        after_s=round(time.monotonic() - started, 2),
+        source=", ".join(listener.name for listener in device.listeners),
+        bundle=device.model.name,
+        backend=device.model.backend.name,
+        topic=device.settings.base_topic,
+        outbox=str(device.settings.outbox_path),
+        waiting=device.outbox.depth,
+    )
 
 
 def _listen(device: Device) -> None:

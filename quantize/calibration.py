@@ -65,7 +65,7 @@ RECIPES: Mapping[Target, Recipe] = {
             "ActivationSymmetric": True,
             "WeightSymmetric": True,
             "QuantizeBias": False,
-            "AddQDQPairToWeight": True,
+            "AddQDQPairToWeight": False,
             "DedicatedQDQPair": False,
             "OpTypesToExcludeOutputQuantization": list(WEIGHTED),
             "ForceQuantizeNoInputCheck": True,
