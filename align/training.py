@@ -52,6 +52,7 @@ def train(settings: AlignSettings) -> AlignmentTask:
     first = is_first_process()
     if first:
         claim(output, to_toml(settings), MAY_CHANGE)
+    done = batches_done(last)
     splits, texts = open_pairs(settings)
     pairs = splits["train"]
     # Right before the weights are made, so that they depend on the seed alone.
@@ -82,7 +83,6 @@ def train(settings: AlignSettings) -> AlignmentTask:
     train_people, held_out = Judged(pairs, texts["train"]), Judged(splits["validation"], texts["validation"])
     task.judge = lambda: judge(task, train_people, held_out, settings.tasks)
     trainer = make_trainer(settings, len(pairs))
-    done = batches_done(last)
     trainer.fit(
         task,
         datamodule=AlignmentData(pairs, task.encoder.clip_samples, settings, done),

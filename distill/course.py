@@ -55,7 +55,7 @@ def teach(settings: TeachSettings) -> Path:
     """
     output, last = settings.output, settings.output / "last.ckpt"
     claim(output, to_toml(settings), MAY_CHANGE)
-    if (output / NAME).is_file() and epochs_done(last) >= settings.epochs:
+    if epochs_done(last) >= settings.epochs and (output / NAME).is_file():
         return output / NAME
     teacher = open_teacher(settings.teacher)
     texts = open_texts(settings, teacher)
