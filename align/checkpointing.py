@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,32 @@ def write_bytes(path: Path, content: bytes) -> None:
             f"{path}: cannot be written ({error.strerror or error}); free some space and run the same command again: "
             "it goes on from the last checkpoint"
         ) from error
+
+
+def read_resumable(checkpoint: Path) -> dict[str, Any]:
+    """What a training left to go on from, tensors on the CPU; nothing where there is no such file.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if not checkpoint.is_file():
+        return {}
+    try:
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise UserError(
+            f"{checkpoint}: damaged; remove it to train from the beginning, or name another --output"
+        ) from error
+    return stored if isinstance(stored, dict) else {}
+
+
+def epochs_done(checkpoint: Path) -> int:
+    """How many epochs a checkpoint has behind it; 0 where there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    return int(read_resumable(checkpoint).get("epoch", -1)) + 1
 
 
 def save_encoder(folder: Path, encoder: Encoder, spec: EncoderSpec) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from align.checkpointing import WEIGHTS, save_encoder
+from align.checkpointing import WEIGHTS, read_resumable, save_encoder
 from align.clips import open_clips
 from align.config import AlignSettings, is_demonstration
 from align.corpora.recording import Split
@@ -52,6 +52,7 @@ def train(settings: AlignSettings) -> AlignmentTask:
     first = is_first_process()
     if first:
         claim(output, to_toml(settings), MAY_CHANGE)
+    done = batches_done(last)
     splits, texts = open_pairs(settings)
     pairs = splits["train"]
     # Right before the weights are made, so that they depend on the seed alone.
@@ -82,7 +83,6 @@ def train(settings: AlignSettings) -> AlignmentTask:
     train_people, held_out = Judged(pairs, texts["train"]), Judged(splits["validation"], texts["validation"])
     task.judge = lambda: judge(task, train_people, held_out, settings.tasks)
     trainer = make_trainer(settings, len(pairs))
-    done = batches_done(last)
     trainer.fit(
         task,
         datamodule=AlignmentData(pairs, task.encoder.clip_samples, settings, done),
@@ -135,7 +135,7 @@ def make_demonstration(settings: AlignSettings) -> None:
 
 def batches_done(checkpoint: Path) -> int:
     """How many batches a checkpoint has behind it; 0 where there is none."""
-    return int(torch.load(checkpoint, weights_only=True)["batches_done"]) if checkpoint.is_file() else 0
+    return int(read_resumable(checkpoint).get("batches_done", 0))
 
 
 def write_figures(output: Path, last: dict[str, float]) -> None:

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, Weight
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
-from align.checkpointing import WholeCheckpointIO
+from align.checkpointing import WholeCheckpointIO, epochs_done
 from align.clips import Clips, open_clips
 from align.corpora import CorpusError, hold_out
 from align.corpora.splits import refuse_leaks
@@ -55,7 +55,7 @@ def teach(settings: TeachSettings) -> Path:
     """
     output, last = settings.output, settings.output / "last.ckpt"
     claim(output, to_toml(settings), MAY_CHANGE)
-    if (output / NAME).is_file() and epochs_done(last) >= settings.epochs:
+    if epochs_done(last) >= settings.epochs and (output / NAME).is_file():
         return output / NAME
     teacher = open_teacher(settings.teacher)
     texts = open_texts(settings, teacher)
@@ -213,8 +213,3 @@ def fit(task: TeachingTask, taught: Pupils, settings: TeachSettings) -> None:
         ckpt_path=last if last.is_file() else None,
         weights_only=True,
     )
-
-
-def epochs_done(checkpoint: Path) -> int:
-    """How many epochs a checkpoint has behind it; 0 where there is none."""
-    return int(torch.load(checkpoint, weights_only=True)["epoch"]) + 1 if checkpoint.is_file() else 0

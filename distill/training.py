@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
 from align import channel
-from align.checkpointing import WholeCheckpointIO
+from align.checkpointing import WholeCheckpointIO, epochs_done
 from align.corpora import CorpusError, Recording, hold_out, read_table
 from align.files import write_whole
 from align.hardware import has_bfloat16
@@ -114,22 +114,7 @@ def train(settings: TrainSettings) -> Path:
         data=held_out | {"corpora": corpora_of(rows)},
     )
     task.validation_clips = clips["validation"]
-    # The last weights ship, not those of the epoch with the best figures: they are an average at a learning rate that
-    # has come to rest, and to choose among epochs by nine marked and ten breath recordings is to choose noise.
-    every_epoch = ModelCheckpoint(output, "last", enable_version_counter=False)
-    average = WeightAveraging(use_buffers=True, avg_fn=moving_average(AVERAGE_DECAY))
-    trainer = lightning.Trainer(
-        max_epochs=settings.epochs,
-        accelerator="auto",
-        precision="bf16-mixed" if has_bfloat16() else "32-true",
-        callbacks=[every_epoch, average, TQDMProgressBar(refresh_rate=5)],
-        plugins=[WholeCheckpointIO()],
-        logger=CSVLogger(output, name="log"),
-        gradient_clip_val=1.0,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        default_root_dir=output,
-    )
+    trainer = make_trainer(settings)
     trainer.fit(
         task,
         loader(pool, front_end, settings, epochs_done(last)),
@@ -142,9 +127,24 @@ def train(settings: TrainSettings) -> Path:
     return last
 
 
-def epochs_done(checkpoint: Path) -> int:
-    """How many epochs a checkpoint has behind it; 0 where there is none."""
-    return int(torch.load(checkpoint, weights_only=True)["epoch"]) + 1 if checkpoint.is_file() else 0
+def make_trainer(settings: TrainSettings) -> lightning.Trainer:
+    """Lightning's trainer: a checkpoint after every epoch, of averaged weights."""
+    # The last weights ship, not those of the epoch with the best figures: they are an average at a learning rate that
+    # has come to rest, and to choose among epochs by nine marked and ten breath recordings is to choose noise.
+    every_epoch = ModelCheckpoint(settings.output, "last", enable_version_counter=False)
+    average = WeightAveraging(use_buffers=True, avg_fn=moving_average(AVERAGE_DECAY))
+    return lightning.Trainer(
+        max_epochs=settings.epochs,
+        accelerator="auto",
+        precision="bf16-mixed" if has_bfloat16() else "32-true",
+        callbacks=[every_epoch, average, TQDMProgressBar(refresh_rate=5)],
+        plugins=[WholeCheckpointIO()],
+        logger=CSVLogger(settings.output, name="log"),
+        gradient_clip_val=1.0,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        default_root_dir=settings.output,
+    )
 
 
 def _origin(settings: TrainSettings, rows: list[Recording]) -> dict[str, Any]:

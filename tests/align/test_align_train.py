@@ -104,6 +104,13 @@ def test_training_is_not_resumed_under_other_settings(corpus: Path, trained: Pat
         train(settings(corpus, trained, batch_size=12))
 
 
+def test_damaged_checkpoint_is_told_in_one_line_and_left(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").write_bytes(b"PK half of a checkpoint")
+    with pytest.raises(UserError, match=r"last\.ckpt: damaged; remove it to train from the beginning"):
+        train(settings(corpus, tmp_path))
+    assert (tmp_path / "last.ckpt").read_bytes() == b"PK half of a checkpoint"
+
+
 def test_full_disk_keeps_the_last_good_checkpoint(corpus: Path, tmp_path: Path) -> None:
     output = tmp_path / "full"
     command = [sys.executable, "-m", "align.train", *flags(corpus, output)]

@@ -101,6 +101,13 @@ def test_training_is_not_resumed_under_other_settings(tiny_corpus: Path, trained
         train(settings(tiny_corpus, trained, seed=1))
 
 
+def test_damaged_checkpoint_is_told_in_one_line_and_left(tiny_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").write_bytes(b"PK half of a checkpoint")
+    with pytest.raises(UserError, match=r"last\.ckpt: damaged; remove it to train from the beginning"):
+        train(settings(tiny_corpus, tmp_path))
+    assert (tmp_path / "last.ckpt").read_bytes() == b"PK half of a checkpoint"
+
+
 def test_output_that_cannot_be_a_folder_is_told_in_one_line(tiny_corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
