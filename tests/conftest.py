@@ -15,9 +15,7 @@ from tqdm import tqdm
 
 import edge  # noqa: F401 - before any test imports onnxruntime: it switches that library's telemetry off
 
-# A lock between processes would be shared with every child that a test forks, and a killed child keeps it; the monitor
-# thread takes it at any time.
-tqdm.set_lock(threading.RLock())
+# The monitor's thread would take the lock of all bars at any time, also while a test forks.
 tqdm.monitor_interval = 0
 
 # A law that holds is not broken by a machine that is busy. All else is as it was, in CI the same examples each time.
@@ -25,6 +23,20 @@ settings.register_profile("patient", parent=settings(), deadline=None, suppress_
 settings.load_profile("patient")
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def free_lock_of_bars() -> None:
+    """A lock that nobody holds, for each test.
+
+    tqdm keeps its lock when writing a bar fails (a closed stream, a full disk), and the next thread that draws a bar
+    then waits for ever. Nor is it one between processes, which a killed child would keep.
+    """
+    kinds = [tqdm]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+        if kind is tqdm or "_lock" in vars(kind):
+            kind.set_lock(threading.RLock())
 
 
 @pytest.fixture(scope="session")
