@@ -12,10 +12,10 @@ demo: $(VENV)/.demo
 	$(RUN) -m edge.demo $(if $(AUDIO),--audio "$(AUDIO)")
 
 # Side by side first. What failed there is run once more, alone: these tests start brokers, sound servers and trainings,
-# and on a small machine they starve each other. What fails twice fails.
+# and on a small machine they starve each other. What fails twice fails, and so does a run that did not come to its end.
 test: $(VENV)/.test
-	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
-		|| $(RUN) -m pytest --last-failed --last-failed-no-failures none
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile; status=$$?; [ $$status -eq 0 ] || \
+		{ [ $$status -eq 1 ] && $(RUN) -m pytest --last-failed --last-failed-no-failures none; }
 
 system:
 	sh tests/system_packages.sh
