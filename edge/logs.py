@@ -37,7 +37,8 @@ def configure(settings: LogSettings) -> None:
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.level]),
-        logger_factory=structlog.PrintLoggerFactory(file=cast(TextIO, _Unfailing())),
+        # A line and its end in one piece: between the two, another thread's line could come.
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Unfailing())),
     )
 
 

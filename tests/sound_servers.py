@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from tests.brokers import eventually
+from tests.needs import lacking
 
 PROGRAMS = ("pulseaudio", "pactl", "paplay")
 
@@ -31,8 +31,7 @@ class SoundServer:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         missing = [program for program in PROGRAMS if shutil.which(program) is None]
         if missing:
-            message = f"{', '.join(missing)} not installed"
-            pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+            lacking(f"{', '.join(missing)} not installed")
         # Not tmp_path: the name of a socket may have 107 letters at most.
         self.folder = Path(tempfile.mkdtemp(prefix="sound-"))
         self._socket = self.folder / "native"

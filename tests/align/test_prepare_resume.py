@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +13,7 @@ import pytest
 
 from align.preparation import prepare
 from tests.kills import stopped_after_writing
+from tests.needs import MOUNTING, need_mounts
 from tests.preparing import BOUND_BY_PERMISSIONS, ROOT, corpus, errors, many, run, settings
 from tests.sounds import write_sound
 
@@ -125,10 +124,7 @@ def test_second_run_writes_nothing(tmp_path: Path) -> None:
 
 def test_full_disk_is_one_line_and_leaves_nothing_that_is_trusted(tmp_path: Path) -> None:
     """A file system with room for one shard and no more, and then with enough."""
-    unshare = ["unshare", "--map-root-user", "--mount"]
-    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], check=False).returncode:
-        message = "no file system can be mounted here (unshare)"
-        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    need_mounts()
     root, output = many(tmp_path / "in"), tmp_path / "out"
     output.mkdir()
     prepared = f"'{sys.executable}' -m align.prepare table --root '{root}' --output '{output}'"
@@ -140,7 +136,7 @@ def test_full_disk_is_one_line_and_leaves_nothing_that_is_trusted(tmp_path: Path
         mount -o remount,size=400m '{output}'
         {prepared} >&2 && '{sys.executable}' -c "{loaded}"
     """
-    completed = subprocess.run([*unshare, "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    completed = subprocess.run([*MOUNTING, "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert completed.stdout.split() == ["status", "2", "./train/shard-00000.arrow", "300"], completed.stderr
     first = errors(completed)[0]
     assert first.startswith(f"error: {output}: cannot be written (No space left on device)")

@@ -14,6 +14,7 @@ import pytest
 
 from edge import clock
 from edge.errors import OutboxError
+from tests.needs import MOUNTING, need_mounts
 from tests.outboxes import age, disk_without_room, fill, ids, open_outbox
 
 ROOT = Path(__file__).parents[2]
@@ -139,12 +140,10 @@ print("nothing lost")
 def test_disk_that_is_read_only_or_full_loses_nothing(tmp_path: Path) -> None:
     """A real file system of 256 kB that only this process sees."""
     mount = f"mount -t tmpfs -o size=256k tmpfs {tmp_path} && exec "
-    allowed = subprocess.run(["unshare", "-m", "sh", "-c", f"{mount}true"], capture_output=True, check=False)
-    if allowed.returncode:
-        pytest.skip(f"unshare -m and mount, which need root: {allowed.stderr.decode().strip()}")
+    need_mounts()
     command = f'{mount}"$0" -c "$1" {tmp_path}'
     run = subprocess.run(
-        ["unshare", "-m", "sh", "-c", command, sys.executable, IN_A_SMALL_DISK],
+        [*MOUNTING, "sh", "-c", command, sys.executable, IN_A_SMALL_DISK],
         cwd=ROOT,
         capture_output=True,
         text=True,
