@@ -51,7 +51,9 @@ class ObjectiveSettings(BaseModel):
     pointwise: float = Field(1.0, ge=0, description="weight of the cosine to the own report, which retrieval needs")
     variance_covariance: float = Field(0.0, ge=0, description="weight of the guard against collapse of trained heads")
     preservation: float = Field(0.05, ge=0, description="weight of the encoder's own self-supervised loss")
-    shuffled: bool = Field(False, description="permute the reports among the recordings, a control")
+    shuffled: Literal["", "once", "anew"] = Field(
+        "", description="controls: permute the reports among the recordings once, or within every batch anew"
+    )
 
     def misfit(self, tasks: int) -> str:
         """What does not go together, with so many tasks; nothing where all does."""

@@ -83,6 +83,8 @@ class AlignmentTask(lightning.LightningModule):
         features = self.encoder.transform(batch.waveform)
         embeddings = self.encoder(self.encoder.augment(features)).clip
         rows = batch.recording
+        if self.objective.shuffled == "anew":
+            rows = rows[torch.randperm(len(rows)).to(rows.device)]
         losses = self.alignment(embeddings, self.text[rows], self.text_ids[rows], self.answers[rows])
         if self.objective.preservation:
             losses["preservation"] = self.objective.preservation * self.encoder.self_supervised_loss(

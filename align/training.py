@@ -68,7 +68,7 @@ def train(settings: AlignSettings) -> AlignmentTask:
     )
     answers = np.array([[question.answer(row) for question in settings.tasks] for row in pairs.clips.rows])
     order = np.arange(len(pairs))
-    if settings.objective.shuffled:
+    if settings.objective.shuffled == "once":
         order = np.random.default_rng(settings.seed).permutation(order)
     task.attach(
         torch.from_numpy(texts["train"][order]),

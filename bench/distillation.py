@@ -39,6 +39,8 @@ ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "auscultation.toml"
 
 TEACHER, LABELS = "teacher", "labels only"
+TAUGHT_BY = "aligned, acoustics kept"
+"""The condition of `bench.circor` whose encoder is the teacher: `configs/circor.toml` as it stands."""
 NO_DISTILLATION = {"cosine": 0.0, "smooth_l1": 0.0, "relational": 0.0, "cka": 0.0, "soft_labels": 0.0}
 SMALLEST = {"form": "depthwise", "width": 16, "depth": 1, "context_blocks": 1, "embedding_size": 64}
 """A shape of a twentieth of the parameters of `configs/circor.toml`'s encoder."""
@@ -60,7 +62,7 @@ SIZE_AIM = 20
 def place(condition: str, seed: int, output: Path) -> Path:
     """The folder of one training; its scores are beside it, as .json."""
     if condition == TEACHER:
-        return place_of_teacher("aligned", seed, output)
+        return place_of_teacher(TAUGHT_BY, seed, output)
     return output / f"student-{condition.replace(', ', '-').replace(' ', '-')}-{seed}"
 
 
@@ -94,7 +96,7 @@ def scores_of(condition: str, seed: int, recordings: Path, output: Path) -> dict
     from distill.frontend import LogMel
 
     if condition == TEACHER:
-        settings = settings_of_teacher("aligned", seed, recordings, output)
+        settings = settings_of_teacher(TAUGHT_BY, seed, recordings, output)
         encoder = train(settings).encoder
         clips = open_parts(recordings, encoder.sample_rate_hz, settings.corpora)
         features = {part: embed_by_encoder(encoder, clips[part], torch.device("cpu")) for part in PARTS}

@@ -9,7 +9,7 @@ import torch
 
 from align.batches import Batch
 from align.module import BEFORE_JUDGING, TrainingError
-from tests.alignments import batches, losses_and_gradients, make_task, of_two_processes
+from tests.alignments import TEXT_SIZE, batches, losses_and_gradients, make_task, of_two_processes
 
 OBJECTIVES = [
     {},
@@ -39,6 +39,23 @@ def test_step_is_a_function_of_its_number_whatever_was_drawn_before() -> None:
     task = make_task("scratch-conv")
     assert task.training_step(batch, 4) == first
     assert task.training_step(batch, 5) != first
+
+
+def test_pairs_that_are_shuffled_anew_tell_nothing_whatever_the_reports_say() -> None:
+    """Reports that lie just as the recordings do: paired they are aligned already, shuffled only by chance."""
+    batch = batches()[0]
+
+    def mean_alignment(shuffled: str) -> float:
+        task = make_task("scratch-conv", shuffled=shuffled, pointwise=0.0, preservation=0.0).eval()
+        with torch.no_grad():
+            embeddings = task.encoder(task.encoder.transform(batch.waveform)).clip
+            text = torch.zeros(len(task.text), TEXT_SIZE)
+            text[batch.recording] = task.alignment.audio_head(embeddings)
+            task.attach(text, task.text_ids, task.answers)
+            return 1.0 - float(torch.stack([task.training_step(batch, step) for step in range(40)]).mean())
+
+    assert mean_alignment("") > 0.8
+    assert abs(mean_alignment("anew")) < 0.1
 
 
 def test_clip_that_is_not_finite_is_replaced_and_counted() -> None:
