@@ -177,7 +177,7 @@ def test_source_that_falls_silent_without_a_word_is_stuck_but_one_that_tells_its
 ) -> None:
     fed = Fed("bed-12")
     fed.trouble = "no microphone"
-    ward = Ward(model, fed)
+    ward = Ward(model, fed, pace="live")
     ward.listeners.start()
     assert ward.listeners.stuck(silence_s=-1.0) == ""
     fed.trouble = ""
@@ -185,6 +185,15 @@ def test_source_that_falls_silent_without_a_word_is_stuck_but_one_that_tells_its
     assert ward.listeners.stuck(silence_s=3_600.0) == ""
     ward.end()
     assert ward.listeners.stuck(silence_s=-1.0) == ""
+
+
+def test_pipe_that_falls_silent_is_stuck_whatever_it_tells_for_nobody_starts_its_recorder_anew(model: Model) -> None:
+    fed = Fed("stdin")
+    fed.trouble = "nothing on standard input for 5 s"
+    ward = Ward(model, fed, pace="realtime")
+    ward.listeners.start()
+    assert ward.listeners.stuck(silence_s=-1.0) == "stdin: the source has fallen silent"
+    ward.end()
 
 
 def test_analysis_that_does_not_go_on_is_stuck(
