@@ -19,6 +19,15 @@ ROOT = Path(__file__).parents[1]
 BASE = "acula/ward-3/bed-12"
 
 
+def is_gone(process: int) -> bool:
+    """Whether it has ended; one that nobody has reaped yet, as of an init that does not, has."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in "ZX"
+
+
 class Daemon:
     """`python -m edge run` with a bundle for tests; a context manager that leaves no process behind."""
 
