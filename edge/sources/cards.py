@@ -31,7 +31,7 @@ class Card:
     """``usb-<vendor>:<product>-<serial>``; a device without a serial number of its own has the port it is in instead.
     Empty for a card that is no USB device."""
     port: str = ""
-    """``usb-<vendor>:<product>-port<port>``, which it answers to as well: of two with one serial number, the one that is
+    """``usb-<vendor>:<product>-port<port>``, which it answers to as well: of two with one serial number, that which is
     left must keep its name while the other is unplugged. Empty as above."""
 
 
