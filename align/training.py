@@ -109,20 +109,19 @@ def open_pairs(settings: AlignSettings) -> tuple[dict[Split, Pairs], dict[Split,
     Raises:
         UserError: recordings, reports or teacher are missing or wrong.
     """
+    # First what tells a mistake at once: to decode the recordings, or to have a large teacher read, may take hours. So
+    # the encoder is built, in a fraction of a second, though its rate alone is asked for: its weights may be no such.
     sample_rate_hz = build_encoder(settings.encoder).sample_rate_hz
+    reports = read_reports(settings.reports)
     clips = open_clips(settings.recordings, sample_rate_hz, settings.corpora)
     for reason in clips.skipped:
         print(f"skipped: {reason}", file=sys.stderr)
-    splits = pair(
-        clips,
-        read_reports(settings.reports),
-        settings.reports,
-        validation_share=settings.validation_share,
-        seed=settings.seed,
-    )
-    return splits, {
-        name: embed_reports(pairs.reports, settings.teacher, settings.teacher_cache) for name, pairs in splits.items()
-    }
+    splits = pair(clips, reports, settings.reports, validation_share=settings.validation_share, seed=settings.seed)
+    # All at once, so that the teacher is loaded once.
+    every = [report for pairs in splits.values() for report in pairs.reports]
+    vectors = embed_reports(every, settings.teacher, settings.teacher_cache)
+    ends = np.cumsum([len(pairs) for pairs in splits.values()])
+    return splits, dict(zip(splits, np.split(vectors, ends[:-1]), strict=True))
 
 
 def make_demonstration(settings: AlignSettings) -> None:

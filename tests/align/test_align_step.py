@@ -9,7 +9,7 @@ import torch
 
 from align.batches import Batch
 from align.module import BEFORE_JUDGING, TrainingError
-from tests.alignments import batches, losses_and_gradients, make_task, of_two_processes
+from tests.training_steps import batches, losses_and_gradients, make_task, of_two_processes
 
 OBJECTIVES = [
     {},
