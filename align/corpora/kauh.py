@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from align.corpora.reading import audio_files, find, known
+from align.corpora.reading import audio_files, find, known, named
 from align.corpora.recording import Listing, Recording
 from align.corpora.splits import split_by_group
 
@@ -29,13 +29,10 @@ def read(root: Path) -> Listing:
     Raises:
         CorpusError: `root` is not this corpus.
     """
-    recordings, problems = [], []
-    for path in audio_files(find(root, NAME, "Audio Files")):
-        name = FILE.fullmatch(path.stem)
-        if name is None:
-            problems.append(f"{path}: not a name of this corpus")
-            continue
-        filtered, person, diagnosis, sound, location, age, sex = (" ".join(part.split()) for part in name.groups())
+    recordings: list[Recording] = []
+    problems: list[str] = []
+    for path, name in named(audio_files(find(root, NAME, "Audio Files")), FILE, problems):
+        filtered, person, diagnosis, sound, location, age, sex = (" ".join(part.split()) for part in name)
         about = {"filter": filtered.upper(), "location": location.upper(), "age": age}
         recordings.append(
             Recording(

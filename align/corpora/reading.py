@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
@@ -84,6 +85,18 @@ def audio_files(folder: Path, pattern: str = "*") -> list[Path]:
         for path in folder.glob(pattern)
         if path.suffix.casefold() in AUDIO_SUFFIXES and not path.name.startswith("._") and path.is_file()
     )
+
+
+def named(
+    paths: Iterable[Path], pattern: re.Pattern[str], problems: list[str]
+) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Files whose name without suffix is of the `pattern`, with its groups; each of the others becomes a problem."""
+    for path in paths:
+        name = pattern.fullmatch(path.stem.strip())
+        if name is None:
+            problems.append(f"{path}: not a name of this corpus")
+        else:
+            yield path, name.groups()
 
 
 def read_rows(path: Path, *columns: str) -> list[dict[str, str]]:

@@ -130,6 +130,27 @@ def test_damaged_checkpoint_is_told_in_one_line_and_left(corpus: Aligned, tmp_pa
     assert (tmp_path / "last.ckpt").read_bytes() == b"PK half of a checkpoint"
 
 
+def test_checkpoint_of_something_else_is_not_gone_on_from(corpus: Aligned, trained: Path, tmp_path: Path) -> None:
+    last = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {}}, last)
+    with pytest.raises(UserError, match=r"last\.ckpt: nothing that a training can go on from; remove it"):
+        train(settings(corpus, tmp_path))
+    checkpoint = torch.load(trained / "last.ckpt", weights_only=True)
+    checkpoint["state_dict"]["encoder.stem.0.weight"] = torch.zeros(8, 1, 3, 3)
+    torch.save(checkpoint, last)
+    with pytest.raises(UserError, match=r"another architecture: encoder\.stem\.0\.weight .* remove it"):
+        train(settings(corpus, tmp_path))
+
+
+def test_full_disk_at_the_figures_is_told_and_gone_on_from(corpus: Aligned, tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv.part").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\); free some space"):
+        train(settings(corpus, tmp_path, epochs=1))
+    train(settings(corpus, tmp_path, epochs=1))
+    assert (tmp_path / "training.png").is_file()
+    assert load_encoder(tmp_path).embedding_size == 256
+
+
 def test_full_disk_keeps_the_last_good_checkpoint(corpus: Aligned, tmp_path: Path) -> None:
     output = tmp_path / "full"
     command = [sys.executable, "-m", "align.train", *flags(corpus, output)]
