@@ -112,6 +112,7 @@ def train(settings: TrainSettings) -> Path:
         learning_rate=settings.learning_rate,
         window_s=settings.window_s,
         data=held_out | {"corpora": corpora_of(rows)},
+        quantise_from=settings.epochs - settings.quantise_epochs if settings.quantise_epochs else None,
     )
     task.validation_clips = clips["validation"]
     trainer = make_trainer(settings)

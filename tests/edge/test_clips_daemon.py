@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from bench.mosquitto import free_port
 from edge.bundle import write_manifest
 from edge.manifest import Manifest
-from edge.update.archive import pack
 from tests.brokers import Broker, Subscriber, eventually
 from tests.programs import Daemon
 
@@ -102,10 +101,10 @@ def test_update_to_a_bundle_that_knows_no_speech_is_refused_while_clips_are_on(
 ) -> None:
     from edge.errors import UpdateError
     from edge.update.install import Installer
-    from tests.updates import settings
+    from tests.updates import archive_of, settings
 
     device = settings(knowing_speech(tiny_bundle_copy), tmp_path / "state")
     with_clips = device.model_copy(update={"clips": device.clips.model_copy(update={"enabled": True})})
-    archive = pack(tiny_bundle_path, tmp_path / "room.tar")
+    archive = archive_of(tiny_bundle_path, tmp_path, "4.0.0")
     with pytest.raises(UpdateError, match=r"trial: clips\.enabled is true, but bundle tiny has no label speech"):
         Installer(with_clips).install(str(archive))

@@ -15,6 +15,7 @@ from edge.sources.decoding import FramedDecoder
 from edge.sources.supervised import Limits, SupervisedSource
 from tests.brokers import eventually
 from tests.listening import Recorder
+from tests.programs import is_gone
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,15 +50,6 @@ def stand_in(folder: Path, script: str, **changes) -> SupervisedSource:
 
 def pid(folder: Path, life: int) -> int:
     return int((folder / f"pid-{life}").read_text())
-
-
-def is_gone(process: int) -> bool:
-    """Whether it has ended; one that nobody has reaped yet, as of an init that does not, has."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state in "ZX"
 
 
 def test_sound_comes_without_gap_and_rate_and_trouble_are_known(tmp_path):
