@@ -59,6 +59,26 @@ def test_reports_of_the_program_are_found_for_prepared_recordings(tmp_path: Path
             assert list(pairs.reports) == [found[key] for key in pairs.clips.keys]
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_prepared_recordings_are_reported_as_their_table_is(tmp_path: Path, elsewhere: bool) -> None:
+    """Those of a named corpus are in no table: what was prepared is all that a report can be written from."""
+    table = write_table(tmp_path / "corpus" if elsewhere else tmp_path, 6)
+    for number in range(6):
+        write_sound(table.parent / f"{number}.wav")
+    if elsewhere:
+        table.write_text(table.read_text().replace("0.wav", "../0.wav"))
+        (table.parent / "0.wav").rename(tmp_path / "0.wav")
+    output = tmp_path / "out"
+    prepare(PrepareSettings.model_validate({"corpus": "table", "root": table, "output": output, "workers": 1}))
+    reports = []
+    for source in (table, output):
+        file = tmp_path / f"{source.name}.parquet"
+        report(ReportSettings.model_validate({"recordings": source, "output": file}))
+        reports.append(read_reports(file))
+    assert len(reports[0]) == 6
+    assert reports[0] == reports[1]
+
+
 def test_people_are_held_out_whole_where_nobody_is_validated_on() -> None:
     rows = [*people(60), recording("t.wav", "tess", "test")]
     splits = pair(clips_named(rows), reports_of(rows), SOURCE, **of(0.25))
