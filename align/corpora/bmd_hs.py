@@ -19,6 +19,7 @@ from align.corpora.splits import split_by_group
 
 NAME = "bmd-hs"
 FILE = re.compile(r"([A-Z]+)_(\d+)_(sit|sup)_(Mit|Aor|Tri|Pul)\w*", re.IGNORECASE)
+VALVES = {"mit": "MV", "aor": "AV", "tri": "TV", "pul": "PV"}
 DISEASES = ("as", "ar", "mr", "ms", "n")
 
 
@@ -48,7 +49,7 @@ def read(root: Path) -> Listing:
                 split="train",
                 modality="heart",
                 event="heart",
-                metadata={"posture": posture, "site": valve},
+                metadata={"posture": posture, "site": VALVES[valve]},
                 labels={"diagnosis": diagnosis} | diseases.get(int(person), {}),
             )
         )

@@ -13,14 +13,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from align.corpora.reading import audio_files, find, known, named
+from align.corpora.reading import audio_files, find, known, named, to_sex
 from align.corpora.recording import Listing, Recording
 from align.corpora.splits import split_by_group
 
 NAME = "kauh"
 FILE = re.compile(r"([BDE])P(\d+)_(.+),([^,]*),([^,]*),([^,]*),([^,]*)", re.IGNORECASE)
 SPELLINGS = {"n": "normal", "bron": "bronchitis", "plueral effusion": "pleural effusion"}
-SEXES = {"m": "male", "f": "female"}
 
 
 def read(root: Path) -> Listing:
@@ -42,7 +41,7 @@ def read(root: Path) -> Listing:
                 split="train",
                 modality="lung",
                 event="breath",
-                metadata=known(about | {"sex": SEXES.get(sex.casefold(), "")}),
+                metadata=known(about | {"sex": to_sex(sex)}),
                 labels=known({"diagnosis": _diagnosis(diagnosis), "sound": sound.upper()}),
             )
         )

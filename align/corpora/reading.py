@@ -159,6 +159,11 @@ def to_number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def to_sex(text: str) -> str:
+    """`female` or `male`, or nothing where somebody is neither or would not say."""
+    return {"f": "female", "female": "female", "m": "male", "male": "male"}.get(text.strip().casefold(), "")
+
+
 def to_marks(where: Path, marks: Iterable[tuple[str, str, str]], unit_s: float = 1.0) -> tuple[list[Mark], list[str]]:
     """Marks from a corpus's own (start, end, label) texts in units of `unit_s` seconds.
 
