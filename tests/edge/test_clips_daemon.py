@@ -12,9 +12,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from bench.mosquitto import free_port
 from edge.bundle import write_manifest
 from edge.manifest import Manifest
-from tests.brokers import Broker, Subscriber, eventually, free_port
+from tests.brokers import Broker, Subscriber, eventually
 from tests.programs import Daemon
 
 Sounds = Callable[..., NDArray[np.float32]]

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from bench.mosquitto import free_port
 from edge.errors import AudioError, ConfigError
 from edge.sources.url import url_source
-from tests.brokers import eventually, free_port
+from tests.brokers import eventually
 from tests.listening import Recorder
 from tests.rtsp import Camera
 
