@@ -119,10 +119,17 @@ class Updater:
     def _run(self) -> None:
         self._put_aside_interrupted()
         while not self._stopping.is_set():
+            self._turn()
+
+    def _turn(self) -> None:
+        try:
             if (request := self._next_request(_POLL_S)) is not None:
                 self._finish(self._install(request.url, request.sha256), request.done)
             elif (path := self._settled()) is not None:
                 self._take(path)
+        except Exception:  # a device that takes no update any more cannot be mended from afar
+            log.exception("updater_failed", action="report this; updates go on")
+            self._stopping.wait(_TROUBLE_S)
 
     def _next_request(self, timeout_s: float) -> _Request | None:
         try:

@@ -15,10 +15,11 @@ import paho.mqtt.publish as publish
 import pytest
 from numpy.typing import NDArray
 
+from bench.mosquitto import free_port
 from edge.update.archive import pack
 from edge.update.install import Installer
 from edge.update.record import RecordFile
-from tests.brokers import Broker, Subscriber, eventually, free_port
+from tests.brokers import Broker, Subscriber, eventually
 from tests.certificates import make_certificates
 from tests.hosts import serving
 from tests.programs import BASE, ROOT, Daemon
