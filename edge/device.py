@@ -36,6 +36,7 @@ from edge.notify import Notifier
 from edge.outbox import Outbox
 from edge.payloads import Origin
 from edge.status import Status
+from edge.untimed import UntimedFile
 from edge.update.running import RunningBundle
 from edge.update.updater import Updater
 from edge.upkeep import Upkeep
@@ -77,7 +78,7 @@ class Device:
         self.inference = SharedBackend(model.backend)
         self.model = replace(model, backend=self.inference)
         self.hooks = Hooks()
-        self.corrections = Corrections(self.outbox)
+        self.corrections = Corrections(self.outbox, UntimedFile(settings.outbox_path.with_name("untimed.jsonl")))
         self.journal = Journal(
             self.origin,
             settings.base_topic,
@@ -178,7 +179,11 @@ class Device:
         self.hooks.on_scores.append(lambda _listener, chunk: self.running.progress(chunk.scores))
         self.running.on_left = self.ending.restart
         self.status.add_detail("update", self.running.status)
-        return Updater(settings, self.hooks, self.ending.restart) if settings.update.enabled else None
+        if not settings.update.enabled:
+            return None
+        updater = Updater(settings, self.hooks, self.ending.restart)
+        self.status.add_part("update", lambda: updater.trouble)
+        return updater
 
     def _join_homeassistant(self) -> None:
         settings = self.settings
