@@ -179,7 +179,11 @@ class Device:
         self.hooks.on_scores.append(lambda _listener, chunk: self.running.progress(chunk.scores))
         self.running.on_left = self.ending.restart
         self.status.add_detail("update", self.running.status)
-        return Updater(settings, self.hooks, self.ending.restart) if settings.update.enabled else None
+        if not settings.update.enabled:
+            return None
+        updater = Updater(settings, self.hooks, self.ending.restart)
+        self.status.add_part("update", lambda: updater.trouble)
+        return updater
 
     def _join_homeassistant(self) -> None:
         settings = self.settings

@@ -229,6 +229,7 @@ def test_demonstration_needs_no_data_and_keeps_its_corpus(tmp_path: Path) -> Non
     finished = run(*short)
     assert finished.returncode == 0, finished.stderr[-2000:]
     assert f"next: python -m align.evaluate --aligned {output}" in finished.stdout
+    assert not [line for line in finished.stderr.splitlines() if "Tip" in line or "site-packages" in line]
     figures = json.loads((output / "metrics.json").read_text())
     assert figures["validation/auroc_murmur"] > 0.6
     corpus = {path: path.stat().st_mtime_ns for path in (output / "corpus").iterdir()}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,21 +11,11 @@ import soundfile
 from numpy.typing import NDArray
 
 from bench.mosquitto import free_port
-from edge.bundle import write_manifest
-from edge.manifest import Manifest
 from tests.brokers import Broker, Subscriber, eventually
 from tests.programs import Daemon
+from tests.updates import knowing_speech
 
 Sounds = Callable[..., NDArray[np.float32]]
-
-
-def knowing_speech(folder: Path) -> Path:
-    """The bundle for tests, whose bursts of low noise stand for speech now."""
-    content: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-    content["labels"][1]["name"] = "speech"
-    content["version"] = "3.0.0"
-    write_manifest(folder, Manifest.model_validate(content))
-    return folder
 
 
 @pytest.mark.broker
