@@ -170,7 +170,7 @@ class Exporter:
     def _make_float32(self, test: Sequence[LabelledClip]) -> None:
         with self._steps.step("float32 graphs") as found:
             bundle = self._bundles["float32"]
-            write_float32(bundle, self._checkpoint, self._settings.max_batch)
+            write_float32(bundle, self._checkpoint, self._settings.batch)
             self._backends["float32"] = OnnxRuntimeBackend(bundle)
             real = loudest_windows(test[:: max(1, len(test) // 20)], self._draft.window_samples)
             largest = check_parity(self._checkpoint, self._backends["float32"], np.concatenate([self._golden, real]))

@@ -82,7 +82,7 @@ def plan(inputs: Inputs) -> str:
         *(f"left out: {label.label}: {label.reason}" for label in inputs.left_out),
         "recordings: " + ", ".join(f"{split} {len(rows)}" for split, rows in inputs.splits.items()),
         f"would write: {settings.output}, {settings.name} {settings.version} for {settings.target}, precision "
-        f"{settings.precision}, {'signed' if inputs.key else 'unsigned'}, batches of at most {settings.max_batch}",
+        f"{settings.precision}, {'signed' if inputs.key else 'unsigned'}, batches of at most {settings.batch}",
         f"would calibrate on {settings.calibration_windows} training windows, choose thresholds on {settings.scenes} "
         "scenes of validation recordings, and measure on the test recordings",
     ]
