@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.quantile import quantile
+
 BUCKET_S = 60.0
 BUCKETS_KEPT = 120
 """Two hours: a card's crystal follows the temperature of the room."""
@@ -94,4 +96,4 @@ class CardClock:
         sample_s, late_s = np.array(self._buckets).T
         first, second = np.triu_indices(len(sample_s), k=1)
         self._fitted = True
-        return float(np.median((late_s[second] - late_s[first]) / (sample_s[second] - sample_s[first])))
+        return quantile((late_s[second] - late_s[first]) / (sample_s[second] - sample_s[first]), 0.5)
