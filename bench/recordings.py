@@ -1,7 +1,8 @@
 """Figures on the test recordings: `python -m bench.recordings --recordings RECORDINGS`.
 
 Clip AUROC (a clip's score is the mean over its highest-scored second) and events against hand-marked coughs, each with
-a 95 % bootstrap interval over people or, where they are unknown, recordings, and with trivial baselines beside it.
+a 95 % bootstrap interval over people or, where they are unknown, recordings, and with trivial baselines beside it; then
+AUROC of every label in every source (`quantize.sources`).
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from align.corpora import Recording, read_table
-from align.statistics import Interval, auroc, auroc_interval
+from align.statistics import Interval
 from bench.baselines import ClipBaseline, energy_onsets
 from bench.listening import Heard, Listener, open_bundle, run
+from distill.targets import holds
 from edge.matching import EventCounts, bootstrap_f1, count_events
+from quantize.results import aligned
+from quantize.sources import HEAD, Asked, area_of, by_source, cells, shown
 
 ESC = ("esc50-f4", "esc10")
-FEWEST_GROUPS = 5
-"""Resampling fewer people than this says nothing."""
+ROUNDS = 2000
+"""Resamples of each interval."""
 Condition = Callable[[Recording], bool]
 
 
@@ -92,8 +96,8 @@ def clip_table(rows: Sequence[Recording], heard: Sequence[Heard], baseline: Clip
         chosen = [
             (row, ears) for row, ears in zip(rows, heard, strict=True) if task.positive(row) or task.negative(row)
         ]
-        truth = [task.positive(row) for row, _ in chosen]
-        if len(set(truth)) < 2 or task.label not in chosen[0][1].scores:
+        truth = np.array([task.positive(row) for row, _ in chosen], dtype=bool)
+        if len(set(truth.tolist())) < 2 or task.label not in chosen[0][1].scores:
             continue
         groups = [row.group for row, _ in chosen]
 
@@ -101,16 +105,18 @@ def clip_table(rows: Sequence[Recording], heard: Sequence[Heard], baseline: Clip
         if baseline:
             scores["loudness"] = [baseline.loudness(row) for row, _ in chosen]
             scores["log-mel"] = [baseline.score(row, task.label) for row, _ in chosen]
-        cells = "".join(f"{_area(truth, values, groups):<23}" for values in scores.values())
-        lines.append(f"{task.title:<42}{sum(truth):>5}{len(truth) - sum(truth):>5}  {cells}".rstrip())
+        areas = [shown(area_of(truth, np.array(values), groups, ROUNDS)) for values in scores.values()]
+        figures = "".join(f"{area:<23}" for area in areas)
+        lines.append(f"{task.title:<42}{truth.sum():>5}{(~truth).sum():>5}  {figures}".rstrip())
     return lines
 
 
-def _area(truth: Sequence[bool], scores: Sequence[float], groups: Sequence[str]) -> str:
-    """AUROC with its interval, or alone where too few people hold the label for one."""
-    if len({group for group, holds in zip(groups, truth, strict=True) if holds}) < FEWEST_GROUPS:
-        return f"{auroc(truth, scores):.3f}"
-    return str(auroc_interval(truth, scores, groups))
+def source_table(rows: Sequence[Recording], heard: Sequence[Heard], labels: Sequence[str]) -> list[str]:
+    """Lines of AUROC of every label in every source."""
+    known = [[holds(row, label) for label in labels] for row in rows]
+    asked = Asked([row.corpus for row in rows], [row.group for row in rows], known)
+    scores = np.array([[ears.scores[label] for label in labels] for ears in heard])
+    return aligned([HEAD, *cells(by_source(labels, asked, scores, rounds=ROUNDS))])
 
 
 def event_table(rows: Sequence[Recording], heard: Sequence[Heard]) -> list[str]:
@@ -164,7 +170,8 @@ def _print_tables(arguments: argparse.Namespace) -> None:
     hours = sum(ears.duration_s for ears in heard) / 3600
     name = f"bundle {manifest.name} {manifest.version} ({manifest.precision})"
     print(f"{name}, {len(rows)} {arguments.split} clips, {hours:.2f} h\n")
-    print(*clip_table(rows, heard, baseline), "", *event_table(rows, heard), sep="\n")
+    print(*clip_table(rows, heard, baseline), "", *event_table(rows, heard), "", sep="\n")
+    print("clip AUROC by source", *source_table(rows, heard, listener.labels), sep="\n")
 
 
 if __name__ == "__main__":

@@ -44,11 +44,11 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
     logs.configure(settings.log)
     device = _open(settings, sources)
     device.ending.on_signal()
-    device.start()
-    _return_free_memory()
-    _tell_ready(device, started)
     farewell = "failed"
     try:
+        device.start()
+        _return_free_memory()
+        _tell_ready(device, started)
         device.notifier.ready()
         _listen(device)
         if device.listeners.defect is not None or not device.ending.is_restart:  # which gives unusable sources a try

@@ -7,7 +7,7 @@ takes 1.5 MB. Does not: listen, analyse, store or send by itself, or decide when
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +36,7 @@ from edge.notify import Notifier
 from edge.outbox import Outbox
 from edge.payloads import Origin
 from edge.status import Status
+from edge.untimed import UntimedFile
 from edge.update.running import RunningBundle
 from edge.upkeep import Upkeep
 
@@ -80,7 +81,7 @@ class Device:
         self.inference = SharedBackend(model.backend)
         self.model = replace(model, backend=self.inference)
         self.hooks = Hooks()
-        self.corrections = Corrections(self.outbox)
+        self.corrections = Corrections(self.outbox, UntimedFile(settings.outbox_path.with_name("untimed.jsonl")))
         self.journal = Journal(
             self.origin,
             settings.base_topic,
@@ -113,17 +114,20 @@ class Device:
             self.updater.start()
 
     def end(self, farewell: str) -> None:
-        """Deliver what can be delivered, leave `offline` with `farewell` as reason, and close every part."""
+        """Deliver what can be delivered, leave `offline` with `farewell` as reason, and close every part.
+
+        A defect in one of them is told in the log, and keeps none of the others from their end.
+        """
         if not self.ending.is_restart:  # systemd kills what is stopping after a while, but this starts anew meanwhile
-            self.notifier.stopping()
-        if self.updater is not None:
-            self.updater.stop(_UPDATER_STOP_S)
-        self.listeners.stop()
-        if self.clips is not None:
-            self.clips.close(_CLIPS_STOP_S)
-        self._end_metrics()
-        self.publisher.stop(DRAIN_S, farewell)
-        self.outbox.close()
+            _end("notifier", self.notifier.stopping)
+        if (updater := self.updater) is not None:
+            _end("updater", lambda: updater.stop(_UPDATER_STOP_S))
+        _end("listeners", self.listeners.stop)
+        if (clips := self.clips) is not None:
+            _end("clips", lambda: clips.close(_CLIPS_STOP_S))
+        _end("metrics", self._end_metrics)
+        _end("publisher", lambda: self.publisher.stop(DRAIN_S, farewell))
+        _end("outbox", self.outbox.close)
 
     def _tell_trouble(self) -> None:
         status, listeners = self.status, self.listeners
@@ -185,7 +189,9 @@ class Device:
             return None
         from edge.update.updater import Updater
 
-        return Updater(settings, self.hooks, self.ending.restart)
+        updater = Updater(settings, self.hooks, self.ending.restart)
+        self.status.add_part("update", lambda: updater.trouble)
+        return updater
 
     def _join_homeassistant(self) -> None:
         settings = self.settings
@@ -212,6 +218,13 @@ class Device:
             notify=self.publisher.notify,
         )
         self.publisher.add(commands)
+
+
+def _end(part: str, end: Callable[[], None]) -> None:
+    try:
+        end()
+    except Exception:
+        log.exception("end_failed", part=part, action="report this; the other parts end in order")
 
 
 def _kept_thresholds(settings: Settings) -> Path | None:

@@ -100,7 +100,7 @@ class Composer:
 
     def scene(self, rng: np.random.Generator) -> Scene:
         """Draw a scene: sounds in random order with random pauses, over ambience. Kinds nobody recorded are absent."""
-        samples = self._ambience(rng)
+        samples = self.ambience(rng)
         rates = {kind: rate for kind, rate in PER_HOUR.items() if kind in self.by_kind}
         kinds = [kind for kind, rate in rates.items() for _ in range(rng.poisson(rate * SCENE_S / 3600))]
         rng.shuffle(kinds)
@@ -118,20 +118,8 @@ class Composer:
             placed.append(Placed(sound, start / self.rate, time_s))
         return Scene(np.clip(samples, -1.0, 1.0), tuple(placed))
 
-    def _kind(self, recording: Recording) -> str:
-        """What a recording is used for; nothing for an unmarked one of the label."""
-        if recording.event == self.label:
-            return MARKED if recording.times_s else ""
-        if recording.event in PER_HOUR:
-            return recording.event
-        return "bed" if recording.event in BEDS else "other"
-
-    def _draw(self, kind: str, rng: np.random.Generator) -> tuple[Recording, Samples]:
-        clips = self.by_kind[kind]
-        return clips[int(rng.integers(len(clips)))]
-
-    def _ambience(self, rng: np.random.Generator) -> Samples:
-        """A recorded bed repeated with crossfades, or coloured noise, at AMBIENCE_DBFS."""
+    def ambience(self, rng: np.random.Generator) -> Samples:
+        """A scene's length of a recorded bed repeated with crossfades, or coloured noise, at AMBIENCE_DBFS."""
         length = round(SCENE_S * self.rate)
         if "bed" not in self.by_kind or rng.random() < NOISE_SHARE:
             return coloured_noise(length, rng.uniform(0.0, 2.0), rng) * np.float32(decibels(AMBIENCE_DBFS))
@@ -146,6 +134,18 @@ class Composer:
         bed = bed[fade : fade + length]
         level = np.sqrt(np.mean(np.square(bed, dtype=np.float64))) + 1e-9
         return np.asarray(bed * (decibels(AMBIENCE_DBFS) / level), dtype=np.float32)
+
+    def _kind(self, recording: Recording) -> str:
+        """What a recording is used for; nothing for an unmarked one of the label."""
+        if recording.event == self.label:
+            return MARKED if recording.times_s else ""
+        if recording.event in PER_HOUR:
+            return recording.event
+        return "bed" if recording.event in BEDS else "other"
+
+    def _draw(self, kind: str, rng: np.random.Generator) -> tuple[Recording, Samples]:
+        clips = self.by_kind[kind]
+        return clips[int(rng.integers(len(clips)))]
 
     def _sound(self, kind: str, rng: np.random.Generator) -> Sound:
         recording, samples = self._draw(kind, rng)

@@ -32,13 +32,16 @@ class Source(Protocol):
 
     name: the `source` of its events.
     sample_rate_hz, channels: of every block; known once the first block has been yielded, and fixed from then on.
-    trouble: what keeps a live source from delivering sound, for the status; empty while it is well.
     """
 
     name: str
     sample_rate_hz: int
     channels: int
-    trouble: str
+
+    @property
+    def trouble(self) -> str:
+        """What keeps a live source from delivering sound, for the status; empty while it is well."""
+        ...
 
     def blocks(self) -> Iterator[Block]:
         """Blocks in order until the source ends or is closed; AudioError when it turns unusable.

@@ -30,6 +30,9 @@ class Card(NamedTuple):
     usb: str
     """``usb-<vendor>:<product>-<serial>``; a device without a serial number of its own has the port it is in instead.
     Empty for a card that is no USB device."""
+    port: str = ""
+    """``usb-<vendor>:<product>-port<port>``, which it answers to as well: of two with one serial number, that which is
+    left must keep its name while the other is unplugged. Empty as above."""
 
 
 class PulseSource(NamedTuple):
@@ -50,7 +53,7 @@ def sound_cards(root: Path = Path("/")) -> list[Card]:
         # Makers give the same number to all of a series.
         usb = serial if serials.count(serial) == 1 else port
         with contextlib.suppress(OSError, ValueError):
-            cards.append(Card(int((folder / "number").read_text()), (folder / "id").read_text().strip(), usb))
+            cards.append(Card(int((folder / "number").read_text()), (folder / "id").read_text().strip(), usb, port))
     if not cards:
         with contextlib.suppress(OSError):
             listed = re.findall(r"^ *(\d+) \[(\S+) *\]", (root / "proc/asound/cards").read_text(), re.MULTILINE)
@@ -59,8 +62,10 @@ def sound_cards(root: Path = Path("/")) -> list[Card]:
 
 
 def is_card(card: Card, device: str) -> bool:
-    """Whether a setting names this card: by ALSA's id, by the USB identity, or by its vendor and product alone."""
-    return device == card.id or (bool(card.usb) and (card.usb == device or card.usb.startswith(f"{device}-")))
+    """Whether a setting names this card: by ALSA's id, a USB identity, or by its vendor and product alone."""
+    if not device or device in (card.id, card.usb, card.port):
+        return bool(device)
+    return card.usb.startswith(f"{device}-")
 
 
 def pulse_sources() -> list[PulseSource] | None:
