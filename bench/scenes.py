@@ -25,7 +25,7 @@ from bench.speech import speech_lines
 from edge.errors import UserError
 from edge.intervals import poisson_interval
 from edge.matching import EventCounts, bootstrap_f1, count_events, match_onsets
-from quantize.scenes import SCENE_S, Composer, Scene
+from quantize.scenes import SCENE_S, WITHIN, Composer, Scene
 
 BLOCK_S = 1.0
 LABEL = "cough"
@@ -91,7 +91,7 @@ def _report(counts: Sequence[EventCounts], causes: Counter[str], placed: Counter
         f"false positives {total.fp / hours:.2f} an hour [{rate.low / hours:.2f}, {rate.high / hours:.2f}], caused by:"
     )
     for kind, number in causes.most_common():
-        print(f"  {number:>4}  {kind:<20} ({placed[kind] or '-'} placed)")
+        print(f"  {number:>4}  {kind:<24} ({placed[kind.removesuffix(WITHIN)] or '-'} placed)")
 
 
 if __name__ == "__main__":

@@ -37,14 +37,17 @@ PER_HOUR = {
 
 CAUSE_MARGIN_S = 0.3
 
+WITHIN = ", within a mark"
+"""Who marks coughs often marks a peal of them as one: what is heard there after its onset is no sound that was not."""
+
 
 @dataclass(frozen=True)
 class Sound:
-    """A sound to place: samples, what it is, and the onsets marked in it (seconds from its start)."""
+    """A sound to place: samples, what it is, and (onset, offset) of what is marked in it, seconds from its start."""
 
     samples: Samples
     kind: str
-    onsets_s: tuple[float, ...] = ()
+    marks_s: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,14 @@ class Scene:
     @property
     def onsets_s(self) -> list[float]:
         """Onsets of all marked events."""
-        return [placed.start_s + onset for placed in self.placed for onset in placed.sound.onsets_s]
+        return [placed.start_s + onset for placed in self.placed for onset, _ in placed.sound.marks_s]
 
     def cause(self, time_s: float) -> str:
-        """What sounds at a time: the kind of the sound placed there, or the ambience."""
+        """What sounds at a time: the kind of the sound placed there, and if its mark holds it, or the ambience."""
         for placed in self.placed:
             if placed.start_s - CAUSE_MARGIN_S <= time_s <= placed.stop_s + CAUSE_MARGIN_S:
-                return placed.sound.kind
+                within = any(onset <= time_s - placed.start_s < offset for onset, offset in placed.sound.marks_s)
+                return placed.sound.kind + (WITHIN if within else "")
         return "ambience"
 
 
@@ -150,14 +154,16 @@ class Composer:
     def _sound(self, kind: str, rng: np.random.Generator) -> Sound:
         recording, samples = self._draw(kind, rng)
         if kind == MARKED:
-            first_s, last_s, onsets_s = bout(recording, len(samples) / self.rate, rng)
+            first_s, last_s, marks_s = bout(recording, len(samples) / self.rate, rng)
             piece = faded(samples[round(first_s * self.rate) : round(last_s * self.rate)], self.rate)
-            return Sound(piece, recording.event, tuple(onset - first_s for onset in onsets_s))
+            return Sound(piece, recording.event, tuple((on - first_s, off - first_s) for on, off in marks_s))
         return Sound(faded(samples, self.rate), recording.event)
 
 
-def bout(recording: Recording, duration_s: float, rng: np.random.Generator) -> tuple[float, float, list[float]]:
-    """One to four marked events that follow each other: where to cut, and their onsets, in seconds of the recording.
+def bout(
+    recording: Recording, duration_s: float, rng: np.random.Generator
+) -> tuple[float, float, tuple[tuple[float, float], ...]]:
+    """One to four marked events that follow each other: where to cut, and their marks, in seconds of the recording.
 
     A cut lies a little before the first and after the last of them, at most half-way to a neighbour.
     """
@@ -168,7 +174,7 @@ def bout(recording: Recording, duration_s: float, rng: np.random.Generator) -> t
     following = times[begin + len(chosen)][0] if begin + len(chosen) < len(times) else duration_s
     first_s = max(chosen[0][0] - 0.1, (previous + chosen[0][0]) / 2)
     last_s = min(chosen[-1][1] + 0.3, (chosen[-1][1] + following) / 2)
-    return first_s, last_s, [onset for onset, _ in chosen]
+    return first_s, last_s, chosen
 
 
 def faded(samples: Samples, sample_rate_hz: int) -> Samples:
