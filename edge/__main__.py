@@ -65,6 +65,9 @@ def _run(parser: argparse.ArgumentParser, arguments: list[str], started: float) 
     # Before numpy is loaded: many listeners multiply small matrices, and a pool of threads for each of these makes them
     # wait for one another, by seconds.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Before structlog is loaded, which loads rich where that is installed: 5 MB for coloured tracebacks, which are not
+    # used here. None stands for a module that cannot be imported.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     from edge import daemon
 
     return daemon.run(settings, started)

@@ -1,7 +1,8 @@
 """All parts of a running device, each made once and told of those that it needs.
 
 Does: opens what the settings ask for, registers each part with the hooks, the status and the publisher, starts them,
-and ends them in order. Does not: listen, analyse, store or send by itself, or decide when to end (`edge.daemon` does).
+and ends them in order. Clips and updates, which few devices run, are imported where they are opened: what they need
+takes 1.5 MB. Does not: listen, analyse, store or send by itself, or decide when to end (`edge.daemon` does).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from uuid6 import uuid7
@@ -16,8 +18,6 @@ from uuid6 import uuid7
 from edge import __version__
 from edge.backends.shared import SharedBackend
 from edge.breathing import Breathing
-from edge.clip_store import ClipStore
-from edge.clips import Clips
 from edge.command.handler import Commands
 from edge.command.thresholds import Thresholds
 from edge.config import Settings
@@ -38,8 +38,11 @@ from edge.payloads import Origin
 from edge.status import Status
 from edge.untimed import UntimedFile
 from edge.update.running import RunningBundle
-from edge.update.updater import Updater
 from edge.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from edge.clips import Clips
+    from edge.update.updater import Updater
 
 log = structlog.get_logger()
 
@@ -168,6 +171,9 @@ class Device:
         settings = self.settings
         if not settings.clips.enabled:
             return None
+        from edge.clip_store import ClipStore
+        from edge.clips import Clips
+
         store = ClipStore(settings.clips_folder, settings.clips)
         clips = Clips(settings.clips, self.model.bundle.manifest, self.hooks, store)
         self.status.add_part("clips", lambda: store.trouble)
@@ -181,6 +187,8 @@ class Device:
         self.status.add_detail("update", self.running.status)
         if not settings.update.enabled:
             return None
+        from edge.update.updater import Updater
+
         updater = Updater(settings, self.hooks, self.ending.restart)
         self.status.add_part("update", lambda: updater.trouble)
         return updater

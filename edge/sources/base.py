@@ -9,6 +9,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 384_000
+# Full scale is 1, and a loud float file may exceed it. What exceeds it by so much is integers that were stored as they
+# are, whose silence would be analysed as noise, or damage.
+LARGEST_SAMPLE = 100.0
+
 
 @dataclass(frozen=True)
 class Block:

@@ -1,7 +1,8 @@
 """Names of sound inputs that stay the same when the machine restarts or a plug moves to another port.
 
 Does: reads the identity of each ALSA card, and the sources of a PulseAudio server. Does not: open anything, or know of
-PortAudio. The child imports it, so it imports nothing but the standard library.
+PortAudio. The child imports it, so it imports nothing but the standard library, and no dataclasses
+(`edge.sources.capture` says why).
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 PULSE = "pulse:"
 """Goes before the name of a PulseAudio source."""
@@ -19,11 +20,10 @@ _PACTL_S = 5.0
 _SPECIFICATION = re.compile(r"\S+ (?P<channels>\d+)ch (?P<rate>\d+)Hz")
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(NamedTuple):
     """An ALSA card."""
 
-    index: int
+    number: int
     """What changes from one start of the machine to the next."""
     id: str
     """What ALSA calls it, as ``Device`` or ``sndrpihifiberry``."""
@@ -35,8 +35,7 @@ class Card:
     left must keep its name while the other is unplugged. Empty as above."""
 
 
-@dataclass(frozen=True)
-class PulseSource:
+class PulseSource(NamedTuple):
     """An input of a PulseAudio server (PipeWire has one as well)."""
 
     name: str
@@ -58,7 +57,7 @@ def sound_cards(root: Path = Path("/")) -> list[Card]:
     if not cards:
         with contextlib.suppress(OSError):
             listed = re.findall(r"^ *(\d+) \[(\S+) *\]", (root / "proc/asound/cards").read_text(), re.MULTILINE)
-            cards = [Card(int(index), name, "") for index, name in listed]
+            cards = [Card(int(number), name, "") for number, name in listed]
     return cards
 
 

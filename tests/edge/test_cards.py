@@ -30,7 +30,7 @@ def usb_card(root: Path, index: int, card_id: str, port: str, serial: str = "") 
 def test_usb_card_is_named_by_its_serial_number_and_without_one_by_its_port(tmp_path):
     usb_card(tmp_path, 2, "Device", "1-1.3", serial="A 1/7")
     usb_card(tmp_path, 0, "Device_1", "1-1.4")
-    cards = {card.index: card for card in sound_cards(tmp_path)}
+    cards = {card.number: card for card in sound_cards(tmp_path)}
     assert cards[2] == Card(2, "Device", "usb-0d8c:0014-A_1_7", "usb-0d8c:0014-port1-1.3")
     assert cards[0] == Card(0, "Device_1", "usb-0d8c:0014-port1-1.4", "usb-0d8c:0014-port1-1.4")
 
