@@ -5,7 +5,6 @@ The encoder alone is opened by `align.checkpointing.load_encoder`.
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from align.checkpointing import UNREADABLE
 from align.module import AlignmentTask
 from align.tasks import Task
 from align.teacher.spec import TeacherSpec
@@ -99,7 +99,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
         raise AlignedError(f"{path}: no such file; give the output of python -m align.train as --aligned")
     try:
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         # torch tells what it would have needed to trust the file; a user is helped by none of that.
         raise AlignedError(f"{path}: no checkpoint, or a damaged one; train again into another --output") from error
     found: dict[str, Any] = checkpoint if isinstance(checkpoint, dict) else {}

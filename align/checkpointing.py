@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import nn
 
 from align.encoders import EncoderError, EncoderSpec, build_encoder
 from align.encoders.base import Encoder
@@ -19,6 +21,11 @@ from align.files import write_whole
 from edge.errors import UserError, first_line
 
 WEIGHTS, SPEC = "encoder.safetensors", "encoder.json"
+
+UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
+"""What torch raises for a file that is damaged or that it never wrote."""
+PARTS = {"state_dict", "optimizer_states", "pytorch-lightning_version"}
+"""What Lightning needs of a checkpoint to go on from it."""
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -56,17 +63,36 @@ def read_resumable(checkpoint: Path) -> dict[str, Any]:
     """What a training left to go on from, tensors on the CPU; nothing where there is no such file.
 
     Raises:
-        UserError: it is damaged.
+        UserError: it is damaged, or no training left it.
     """
     if not checkpoint.is_file():
         return {}
+    way_out = "remove it to train from the beginning, or name another --output"
     try:
-        stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        stored: Any = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise UserError(f"{checkpoint}: damaged; {way_out}") from error
+    if not isinstance(stored, dict) or PARTS - stored.keys():
+        raise UserError(f"{checkpoint}: nothing that a training can go on from; {way_out}")
+    return stored
+
+
+def refuse_other_weights(checkpoint: Mapping[str, Any], module: nn.Module) -> None:
+    """Stop if the weights that a training is to go on from are of another architecture than its own.
+
+    Raises:
+        UserError: that is so; a tensor that differs is named.
+    """
+    stored, own = (
+        {name: tuple(value.shape) for name, value in state.items()}
+        for state in (checkpoint["state_dict"], module.state_dict())
+    )
+    differing = sorted(name for name in stored.keys() | own.keys() if stored.get(name) != own.get(name))
+    if differing:
         raise UserError(
-            f"{checkpoint}: damaged; remove it to train from the beginning, or name another --output"
-        ) from error
-    return stored if isinstance(stored, dict) else {}
+            f"the checkpoint to go on from is of another architecture: {differing[0]} (and {len(differing) - 1} more) "
+            "is missing or of another shape; remove it to train from the beginning, or name another --output"
+        )
 
 
 def epochs_done(checkpoint: Path) -> int:

@@ -19,8 +19,9 @@ from tqdm import tqdm
 from align.audio import load
 from align.corpora import CorpusError, Recording, read_table
 from align.corpora.inspection import BAD_SHARE
+from align.files import relative
 from align.preparation import to_pcm
-from align.shards import LOADABLE, relative
+from align.shards import LOADABLE
 from edge.errors import AudioError
 
 Pcm = NDArray[np.int16]
@@ -82,7 +83,7 @@ def crop(samples: Pcm, length: int, start: int) -> NDArray[np.float32]:
     if start + length <= len(samples):
         piece = samples[start : start + length]
     else:
-        piece = np.take(samples, np.arange(start, start + length), mode="wrap")
+        piece = np.resize(np.roll(samples, -start), length)
     return piece.astype(np.float32) / np.float32(FULL_SCALE)
 
 
@@ -123,24 +124,43 @@ class _Mapped(Sequence[Pcm]):
         return np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=np.int16)
 
 
+def read_prepared(folder: Path) -> list[Recording]:
+    """The recordings of a folder that `align.prepare` wrote, by the paths that it stored; no samples are opened.
+
+    Raises:
+        CorpusError: it holds no finished preparation.
+    """
+    return _rows(_load_prepared(folder))
+
+
 def _open_prepared(folder: Path, sample_rate_hz: int, corpora: Sequence[str]) -> Clips:
-    if not (folder / LOADABLE).is_file():
-        raise CorpusError(f"{folder}: holds no finished preparation; run python -m align.prepare into it")
-    splits = load_from_disk(str(folder))
-    rows: list[Recording] = []
-    for name, split in splits.items():
-        rates = set(split.unique("sample_rate_hz"))
-        if rates - {sample_rate_hz}:
-            raise CorpusError(
-                f"{folder}: prepared at {min(rates)} Hz, the encoder hears {sample_rate_hz} Hz; prepare it again with "
-                f"--sample_rate_hz {sample_rate_hz}"
-            )
-        # Without a format the cells are Python's own: NumPy's would round the times to 32 bits.
-        plain = split.remove_columns(["samples", "sample_rate_hz"]).with_format(None)
-        rows += [_recording(cells, name) for cells in plain]
+    splits = _load_prepared(folder)
+    rates = {rate for split in splits.values() for rate in split.unique("sample_rate_hz")}
+    if rates - {sample_rate_hz}:
+        raise CorpusError(
+            f"{folder}: prepared at {min(rates)} Hz, the encoder hears {sample_rate_hz} Hz; prepare it again with "
+            f"--sample_rate_hz {sample_rate_hz}"
+        )
+    rows = _rows(splits)
     clips = Clips(rows, [row.path.as_posix() for row in rows], _Mapped(splits), [])
     wanted = {row.path for row in _of_corpora(rows, corpora, folder)}
     return clips.keep([index for index, row in enumerate(rows) if row.path in wanted])
+
+
+def _load_prepared(folder: Path) -> DatasetDict:
+    if not (folder / LOADABLE).is_file():
+        raise CorpusError(f"{folder}: holds no finished preparation; run python -m align.prepare into it")
+    return load_from_disk(str(folder))
+
+
+def _rows(splits: DatasetDict) -> list[Recording]:
+    """In the order of the samples."""
+    # Without a format the cells are Python's own: NumPy's would round the times to 32 bits.
+    return [
+        _recording(cells, name)
+        for name, split in splits.items()
+        for cells in split.remove_columns(["samples", "sample_rate_hz"]).with_format(None)
+    ]
 
 
 def _recording(cells: dict[str, object], split: str) -> Recording:

@@ -39,14 +39,14 @@ def plot_training(metrics: Path, image: Path) -> None:
     pyplot.close(figure)
 
 
-def read_curves(metrics: Path) -> Curves:
-    """Every column of a log with a `/` in its name, as (step, value) where it has one."""
+def read_curves(metrics: Path, by: str = "step") -> Curves:
+    """Every column of a log with a `/` in its name, as (step, value) where it has one; `by` epoch, (epoch, value)."""
     curves: Curves = defaultdict(list)
     with metrics.open(newline="") as stream:
         for row in csv.DictReader(stream):
             for name, value in row.items():
                 if value and "/" in name:
-                    curves[name].append((float(row["step"]), float(value)))
+                    curves[name].append((float(row[by]), float(value)))
     return curves
 
 

@@ -1,6 +1,6 @@
 """Files that are on disk whole or not at all: written beside their place, and moved there once they are complete.
 
-And, of those that a program is given, whether they are there.
+And, of those that a program is given, whether they are there and what they are called in its tables.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """
     with writing_whole(path) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
+
+
+def relative(path: Path, root: Path) -> str:
+    """A file's path below `root`, so that it says the same on every machine; one that is elsewhere as it is."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
 def refuse_absent(path: Path, hint: str) -> None:

@@ -19,11 +19,11 @@ from align.audio import load
 from align.clips import FULL_SCALE, Clips, open_clips
 from align.corpora import CorpusError, Recording
 from align.embedding import embed_recordings
+from align.files import relative
 from align.module import AlignmentTask
 from align.pairs import read_reports, reports_of
 from align.preparation import to_pcm
 from align.retrieval import CUTS, Recall, ranks, recall
-from align.shards import relative
 from align.sheet import draw_sheet
 from align.statistics import Interval, bootstrap
 from align.teacher import embed_reports

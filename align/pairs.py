@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from align.clips import Clips
 from align.corpora import CorpusError, hold_out
+from align.corpora.inspection import SPLITS
 from align.corpora.recording import Split
 from align.corpora.splits import refuse_leaks
 from align.retrieval import distinct
@@ -51,36 +52,51 @@ def read_reports(path: Path) -> dict[str, str]:
 
 
 def pair(
-    clips: Clips, reports: Mapping[str, str], source: Path, *, validation_share: float, seed: int
+    clips: Clips, reports: Mapping[str, str], source: Path, *, recordings: Path, validation_share: float, seed: int
 ) -> dict[Split, Pairs]:
     """Give every recording its report, and every person a split.
-
-    Where nobody is validated on yet, a share of the training people is held out.
 
     Args:
         clips: recordings of all splits.
         reports: by the recording's name.
         source: of the reports, for messages.
+        recordings: source of the clips, for messages.
+        validation_share: as `divide`.
+        seed: as `divide`.
+
+    Raises:
+        CorpusError: a recording has no report, or as `divide`.
+    """
+    own = reports_of(clips, reports, source)
+    places = divide(clips, recordings, validation_share=validation_share, seed=seed)
+    return {split: Pairs(clips.keep(kept), tuple(own[index] for index in kept)) for split, kept in places.items()}
+
+
+def divide(clips: Clips, source: Path, *, validation_share: float, seed: int) -> dict[Split, list[int]]:
+    """Places of the recordings of each split that has some.
+
+    Where nobody is validated on yet, a share of the training people is held out.
+
+    Args:
+        clips: recordings of all splits.
+        source: of the recordings, for messages.
         validation_share: of the training people.
         seed: of the draw.
 
     Raises:
-        CorpusError: a recording has no report, or a split that is needed is empty.
+        CorpusError: a person is in two splits, or a split that a training needs is empty.
     """
-    own = reports_of(clips, reports, source)
     refuse_leaks(str(source), clips.rows)
     rows = clips.rows
     if not any(row.split == "validation" for row in rows):
         rows = hold_out(rows, validation_share, seed)
-    splits: dict[Split, Pairs] = {}
-    for split in ("train", "validation", "test"):
-        kept = [index for index, row in enumerate(rows) if row.split == split]
-        if kept:
-            splits[split] = Pairs(clips.keep(kept), tuple(own[index] for index in kept))
-    for needed in ("train", "validation"):
-        if needed not in splits:
-            raise CorpusError(f"{source}: no recordings to use as {needed}; more people are needed")
-    return splits
+    places: dict[Split, list[int]] = {}
+    for split in SPLITS:
+        if kept := [index for index, row in enumerate(rows) if row.split == split]:
+            places[split] = kept
+        elif split != "test":
+            raise CorpusError(f"{source}: no recordings to use as {split}; more people are needed")
+    return places
 
 
 def reports_of(clips: Clips, reports: Mapping[str, str], source: Path) -> tuple[str, ...]:

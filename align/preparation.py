@@ -21,8 +21,8 @@ from align.corpora import Recording
 from align.corpora.recording import Split
 from align.corpora.registry import list_corpus
 from align.corpora.splits import refuse_leaks
-from align.files import write_whole
-from align.shards import Shard, Skipped, find_done, key_of, relative, seal, unseal, write_shard
+from align.files import relative, write_whole
+from align.shards import Shard, Skipped, find_done, key_of, seal, unseal, write_shard
 from edge.errors import AudioError, UserError
 from edge.settings import to_toml
 

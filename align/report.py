@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -25,14 +26,21 @@ def select(settings: ReportSettings) -> list[Recording]:
     """The recordings to write of.
 
     Raises:
-        CorpusError: the table is wrong, or has no such corpus.
+        CorpusError: table or folder is wrong, or has no such corpus.
     """
-    rows = read_table(settings.recordings)
+    source = settings.recordings
+    if source.is_dir():
+        # Here, because the library that opens it takes seconds to load.
+        from align.clips import read_prepared
+
+        rows = read_prepared(source)
+    else:
+        rows = read_table(source)
     unknown = set(settings.corpora) - {row.corpus for row in rows}
     if unknown:
-        raise CorpusError(f"{settings.recordings}: no corpus {', '.join(sorted(unknown))} to write of")
+        raise CorpusError(f"{source}: no corpus {', '.join(sorted(unknown))} to write of")
     if not rows:
-        raise CorpusError(f"{settings.recordings}: lists no recording")
+        raise CorpusError(f"{source}: lists no recording")
     return [row for row in rows if not settings.corpora or row.corpus in settings.corpora]
 
 
@@ -45,7 +53,9 @@ def report(settings: ReportSettings) -> tuple[Counts, int]:
         WriterError: the writer cannot go on.
     """
     rows = select(settings)
-    briefs = brief_all(rows, settings.recordings, hide(settings.hide))
+    source = settings.recordings
+    # In a prepared folder paths are as reports name them.
+    briefs = brief_all(rows, source, hide(settings.hide), root=Path() if source.is_dir() else source.parent)
     writer = make_writer(settings)
     with ReportStore(settings.output, {**settings.lasting, "prompt_hash": writer.prompt_hash}) as store:
         kept = {path: old.digest for path, old in store.reports.items()}

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import Tensor
 
 from align.files import write_whole
 from edge.errors import UserError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def claim(output: Path, settings: str, may_change: tuple[str, ...]) -> None:
@@ -42,6 +46,24 @@ def claim(output: Path, settings: str, may_change: tuple[str, ...]) -> None:
         write_whole(path, settings)
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror}); name another --output") from error
+
+
+@contextmanager
+def telling_of_full_disk(output: Path) -> Iterator[None]:
+    """Tell in one line that there was no room for a log, a plot or a figure of a training.
+
+    Raises:
+        UserError: that was so.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise UserError(
+            f"{output}: cannot be written ({error.strerror}); free some space and run the same command again: it goes "
+            "on from the last checkpoint"
+        ) from error
 
 
 def join_logs(output: Path, by: str) -> Path:

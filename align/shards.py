@@ -28,7 +28,7 @@ from datasets import DatasetInfo, Features, List, Value
 from numpy.typing import NDArray
 
 from align.corpora.recording import Recording, Split
-from align.files import write_whole, writing_whole
+from align.files import relative, write_whole, writing_whole
 
 FEATURES = Features(
     {
@@ -85,11 +85,6 @@ def key_of(shard: Shard, root: Path, sample_rate_hz: int) -> str:
             fields["file"] = None
         digest.update(json.dumps(fields, sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def relative(path: Path, root: Path) -> str:
-    """A recording's path as stored: below `root`, so that it says the same on every machine."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def find_done(shard: Shard, output: Path, key: str) -> list[Skipped] | None:

@@ -9,8 +9,8 @@ TensorBoard's log.
 from __future__ import annotations
 
 import sys
-import warnings
 
+from align.chatter import hush_lightning
 from align.config import AlignSettings, refuse_misfits, refuse_missing
 from align.presets import NEEDS
 from edge.settings import run_program
@@ -25,7 +25,7 @@ def main() -> int:
     def run(settings: AlignSettings) -> int:
         refuse_misfits(settings)
         refuse_missing(settings)
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        hush_lightning()
         # Here, because torch and Lightning take seconds to load, and a mistake in the settings shall not wait for them.
         import torch
 

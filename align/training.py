@@ -28,7 +28,7 @@ from align.pairs import Pairs, pair, read_reports, text_ids
 from align.probe import need_people
 from align.report import report
 from align.reports.config import ReportSettings
-from align.runs import claim, join_logs
+from align.runs import claim, join_logs, telling_of_full_disk
 from align.synthetic import write_corpus
 from align.tasks import examples
 from align.teacher import embed_reports
@@ -83,18 +83,21 @@ def train(settings: AlignSettings) -> AlignmentTask:
     train_people, held_out = Judged(pairs, texts["train"]), Judged(splits["validation"], texts["validation"])
     task.judge = lambda: judge(task, train_people, held_out, settings.tasks)
     trainer = make_trainer(settings, len(pairs))
-    trainer.fit(
-        task,
-        datamodule=AlignmentData(pairs, task.encoder.clip_samples, settings, done),
-        ckpt_path=last if last.is_file() else None,
-        weights_only=True,
-    )
-    if task.batches_done > done or not (output / WEIGHTS).is_file():
-        if first:
-            write_figures(output, task.judge())
-            save_encoder(output, task.encoder, settings.encoder)
-        # What is kept on the way may be older than the end. Last, so that a stop before it does this part again.
-        trainer.save_checkpoint(last, weights_only=False)
+    with telling_of_full_disk(output):
+        trainer.fit(
+            task,
+            datamodule=AlignmentData(pairs, task.encoder.clip_samples, settings, done),
+            ckpt_path=last if last.is_file() else None,
+            weights_only=True,
+        )
+        if task.batches_done > done or not (output / WEIGHTS).is_file():
+            if first:
+                write_figures(output, task.judge())
+                save_encoder(output, task.encoder, settings.encoder)
+            # What is kept on the way may be older than the end. Last, so that a stop before it does this part again.
+            trainer.save_checkpoint(last, weights_only=False)
+    if told := task.bad():
+        print(f"left out: {told}", file=sys.stderr)
     return task
 
 
@@ -109,20 +112,26 @@ def open_pairs(settings: AlignSettings) -> tuple[dict[Split, Pairs], dict[Split,
     Raises:
         UserError: recordings, reports or teacher are missing or wrong.
     """
+    # First what tells a mistake at once: to decode the recordings, or to have a large teacher read, may take hours. So
+    # the encoder is built, in a fraction of a second, though its rate alone is asked for: its weights may be no such.
     sample_rate_hz = build_encoder(settings.encoder).sample_rate_hz
+    reports = read_reports(settings.reports)
     clips = open_clips(settings.recordings, sample_rate_hz, settings.corpora)
     for reason in clips.skipped:
         print(f"skipped: {reason}", file=sys.stderr)
     splits = pair(
         clips,
-        read_reports(settings.reports),
+        reports,
         settings.reports,
+        recordings=settings.recordings,
         validation_share=settings.validation_share,
         seed=settings.seed,
     )
-    return splits, {
-        name: embed_reports(pairs.reports, settings.teacher, settings.teacher_cache) for name, pairs in splits.items()
-    }
+    # All at once, so that the teacher is loaded once.
+    every = [report for pairs in splits.values() for report in pairs.reports]
+    vectors = embed_reports(every, settings.teacher, settings.teacher_cache)
+    ends = np.cumsum([len(pairs) for pairs in splits.values()])
+    return splits, dict(zip(splits, np.split(vectors, ends[:-1]), strict=True))
 
 
 def make_demonstration(settings: AlignSettings) -> None:

@@ -32,6 +32,7 @@ import numpy as np
 import psutil
 import soundfile
 
+from bench import pulseaudio
 from bench.arrivals import SITE, arrivals
 from bench.daemon import processor
 from edge.broker import HOST, broker
@@ -42,7 +43,6 @@ from edge.synthesis import SAMPLE_RATE_HZ
 SETTLING_S = 15.0
 PATIENCE_S = 60.0
 SINK = "room"
-PROGRAMS = ("pulseaudio", "pactl", "paplay")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def main() -> int:
     options = parser.parse_args()
 
     def program() -> int:
-        missing = [name for name in PROGRAMS if shutil.which(name) is None]
+        missing = [name for name in pulseaudio.PROGRAMS if shutil.which(name) is None]
         if missing:
             raise UserError(f"{', '.join(missing)} not found: on Debian, apt install pulseaudio pulseaudio-utils")
         with tempfile.TemporaryDirectory(prefix="acula-") as folder:
@@ -108,15 +108,8 @@ def measure(folder: Path, seconds: float, core: int) -> None:
 @contextlib.contextmanager
 def sound_server(folder: Path) -> Iterator[dict[str, str]]:
     """A PulseAudio server with a null sink; gives the environment in which programs find it."""
-    socket = folder / "native"
-    (folder / ".asoundrc").write_text("pcm.pulse { type pulse }\n")
-    (folder / "client.conf").write_text("autospawn = no\nenable-shm = no\n")
-    places = ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "PULSE_RUNTIME_PATH", "PULSE_STATE_PATH")
-    environment = os.environ | dict.fromkeys(places, str(folder))
-    environment |= {"PULSE_SERVER": f"unix:{socket}", "PULSE_CLIENTCONFIG": str(folder / "client.conf")}
-    command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm"]
-    command += ["-L", f"module-native-protocol-unix socket={socket} auth-anonymous=1"]
-    command += ["-L", f"module-null-sink sink_name={SINK} rate=48000 channels=1"]
+    environment = os.environ | pulseaudio.environment(folder)
+    command = pulseaudio.command(folder, [" ".join(pulseaudio.null_sink(SINK, 48_000, 1))])
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + PATIENCE_S

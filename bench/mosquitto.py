@@ -35,29 +35,62 @@ def wait(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
         time.sleep(0.01)
 
 
+def find_mosquitto() -> str | None:
+    """The program, which a user's path often lacks."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+
+
+def free_port() -> int:
+    """A TCP port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody on this machine listens on a TCP port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def configure(folder: Path, port: int, access: str = "allow_anonymous true") -> Path:
+    """Write the configuration of a broker whose sessions are kept in `folder`, and return its file.
+
+    These limits and a subscriber with QoS 0, which the broker need not wait for, leave nothing in its memory: what it
+    acknowledged, it has handed to the kernel.
+
+    Args:
+        folder: must be there; `mosquitto.conf` and `mosquitto.db` are in it.
+        port: of the loopback.
+        access: who may do what, as lines of the configuration.
+    """
+    file = folder / "mosquitto.conf"
+    file.write_text(
+        f"listener {port} 127.0.0.1\n{access}\npersistence true\npersistence_location {folder}/\n"
+        "max_inflight_messages 0\nmax_queued_messages 0\nqueue_qos0_messages true\n"
+        + ("" if os.geteuid() else "user root\n")
+    )
+    return file
+
+
 class Broker:
     """A mosquitto on the loopback."""
 
     def __init__(self, folder: Path) -> None:
-        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+        program = find_mosquitto()
         if program is None:
             raise UserError("this needs mosquitto: on Debian apt install mosquitto")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.sessions = folder / "mosquitto.db"
-        configuration = folder / "mosquitto.conf"
-        configuration.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {folder}/\n"
-            "max_inflight_messages 0\nmax_queued_messages 0\nqueue_qos0_messages true\n"
-            + ("" if os.geteuid() else "user root\n")
-        )
-        self._command = [program, "-c", str(configuration)]
+        self._command = [program, "-c", str(configure(folder, self.port))]
 
     def start(self) -> None:
         """Start it and wait until it accepts connections."""
         self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
-        wait(self._accepts)
+        wait(lambda: accepts(self.port))
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -68,13 +101,6 @@ class Broker:
         """Have it write down who has subscribed."""
         self._process.send_signal(signal.SIGUSR1)
         wait(self.sessions.exists)
-
-    def _accepts(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
 
 
 class Subscriber:

@@ -2,7 +2,8 @@
 
 Composes hours of continuous sound of test recordings (`quantize.scenes` says of what) and counts what the device hears
 in them. Every onset is known, so every false alarm can be laid at the door of the sound that caused it. The intervals
-are over scenes; a recording comes in several of them, so they are somewhat too narrow.
+are over scenes; a recording comes in several of them, so they are somewhat too narrow. Then as many hours in which
+somebody always speaks, and coughs that are heard in those (`bench.speech`).
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from align.audio import load
 from align.corpora import read_table
 from align.statistics import Interval
 from bench.listening import Heard, Listener, open_bundle, run
+from bench.speech import speech_lines
 from edge.errors import UserError
 from edge.intervals import poisson_interval
 from edge.matching import EventCounts, bootstrap_f1, count_events, match_onsets
-from quantize.scenes import SCENE_S, Composer, Scene
+from quantize.scenes import SCENE_S, WITHIN, Composer, Scene
 
 BLOCK_S = 1.0
 LABEL = "cough"
@@ -47,7 +49,7 @@ def main() -> None:
     )
     parser.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
     parser.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
-    parser.add_argument("--hours", type=float, default=2.0, help="hours to compose (default: 2)")
+    parser.add_argument("--hours", type=float, default=4.0, help="hours to compose, of each (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scenes (default: 0)")
     run(lambda: _measure(parser.parse_args()))
 
@@ -59,17 +61,22 @@ def _measure(arguments: argparse.Namespace) -> None:
     if not any(row.event == LABEL and row.times_s for row in rows):
         raise UserError(f"{arguments.recordings}: no test recording has marked times of {LABEL}")
     composer = Composer([(row, load(row.path, rate)) for row in rows], LABEL, rate)
+
+    def onsets_in(scene: Scene) -> list[float]:
+        return hear(listener, scene, rate).onsets_s(LABEL)
+
     counts: list[EventCounts] = []
     causes: Counter[str] = Counter()
     placed: Counter[str] = Counter()
     for index in tqdm(range(round(arguments.hours * 3600 / SCENE_S)), desc="scenes", unit="scene"):
         scene = composer.scene(np.random.default_rng([arguments.seed, index]))
-        detected = hear(listener, scene, rate).onsets_s(LABEL)
+        detected = onsets_in(scene)
         counts.append(count_events(scene.onsets_s, detected))
         matched = {found for _, found in match_onsets(scene.onsets_s, detected)}
         causes.update(scene.cause(time) for number, time in enumerate(detected) if number not in matched)
         placed.update(item.sound.kind for item in scene.placed)
     _report(counts, causes, placed)
+    print(*speech_lines(composer, arguments.hours, arguments.seed, onsets_in), sep="\n")
 
 
 def _report(counts: Sequence[EventCounts], causes: Counter[str], placed: Counter[str]) -> None:
@@ -84,7 +91,7 @@ def _report(counts: Sequence[EventCounts], causes: Counter[str], placed: Counter
         f"false positives {total.fp / hours:.2f} an hour [{rate.low / hours:.2f}, {rate.high / hours:.2f}], caused by:"
     )
     for kind, number in causes.most_common():
-        print(f"  {number:>4}  {kind:<20} ({placed[kind] or '-'} placed)")
+        print(f"  {number:>4}  {kind:<24} ({placed[kind.removesuffix(WITHIN)] or '-'} placed)")
 
 
 if __name__ == "__main__":

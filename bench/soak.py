@@ -41,7 +41,9 @@ from edge.synthesis import SAMPLE_RATE_HZ
 
 BASE = "acula/bench/soak"
 SAMPLE_S = 300.0
-"""Sound between two looks at the process."""
+"""Most sound between two looks at the process."""
+SAMPLES = 30
+"""Looks at least, however short the soak."""
 WARM_SHARE = 0.1
 
 
@@ -201,7 +203,8 @@ def measure(options: argparse.Namespace) -> int:
 
 def _soak(task: Task, device: Device, books: Books, faults: Faults) -> None:
     """From the first sound to the last, and until all has arrived."""
-    sampled_s = -SAMPLE_S
+    every_s = min(SAMPLE_S, task.sound_s / SAMPLES)
+    sampled_s = -every_s
     away = (2**task.bits / SAMPLE_RATE_HZ - LEAD_S) // 60.0 - 1.0
     with tqdm(total=round(task.sound_s), unit="s", file=sys.stderr) as progress:
         while (heard_s := device.heard_s()) < task.sound_s:
@@ -209,7 +212,7 @@ def _soak(task: Task, device: Device, books: Books, faults: Faults) -> None:
                 # As long as the minutes before the first sound are not out, a full disk would find no room in memory.
                 wait(lambda: len(books.minutes) >= away)
             faults.turn(heard_s)
-            if heard_s - sampled_s >= SAMPLE_S:
+            if heard_s - sampled_s >= every_s:
                 sampled_s = heard_s
                 device.look(heard_s)
             progress.update(round(heard_s) - progress.n)

@@ -26,7 +26,6 @@ and needs nothing but the sigmoid. That of a label made of text is a rank: 0.5 i
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,7 +35,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor
 
-from align.checkpointing import write_bytes
+from align.checkpointing import UNREADABLE, write_bytes
 from align.tasks import Task
 from distill.student import Student, StudentShape
 from edge.errors import UserError, first_line
@@ -162,7 +161,7 @@ def load_student(path: Path) -> TaughtStudent:
         raise StudentError(f"{path}: no such file; give the {NAME} that python -m distill.teach left")
     try:
         stored: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         raise StudentError(f"{path}: no checkpoint, or a damaged one; teach again into another --output") from error
     if not isinstance(stored, dict) or "label_specs" not in stored.get("hyper_parameters", {}):
         raise StudentError(f"{path}: not a student of distill.teach; give the {NAME} that it left")

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from align.files import refuse_absent
+from edge.errors import ConfigError
 from edge.settings import ProgramSettings
 
 
@@ -32,6 +33,9 @@ class TrainSettings(ProgramSettings):
         24576, ge=1, description="scenes of 8 s to compose; 0.1 MB of disk each until the training ends"
     )
     epochs: int = Field(20, ge=1, description="epochs; an epoch is a fixed number of windows")
+    quantise_epochs: int = Field(
+        0, ge=0, description="last epochs that hear themselves in INT8, for a net that loses much in it; 0: none"
+    )
     windows_per_epoch: int = Field(
         25600, ge=64, multiple_of=64, description="windows drawn from the scenes in an epoch"
     )
@@ -43,8 +47,10 @@ def refuse_missing(settings: TrainSettings) -> None:
     """Stop if what the settings name is not there, before anything slow begins.
 
     Raises:
-        ConfigError: that is so.
+        ConfigError: that is so, or settings do not go together.
     """
     refuse_absent(settings.recordings, "give the CSV that lists the recordings")
+    if settings.quantise_epochs >= settings.epochs:
+        raise ConfigError(f"quantise_epochs = {settings.quantise_epochs} must be less than epochs = {settings.epochs}")
     if settings.marks_from is not None:
         refuse_absent(settings.marks_from, "give the last.ckpt of an earlier training")

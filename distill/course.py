@@ -20,12 +20,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from align.checkpointing import WholeCheckpointIO, epochs_done
 from align.clips import Clips, open_clips
-from align.corpora import CorpusError, hold_out
-from align.corpora.splits import refuse_leaks
+from align.corpora import CorpusError
+from align.corpora.recording import Split
 from align.files import write_whole
 from align.hardware import has_bfloat16
+from align.pairs import divide
 from align.probe import need_people
-from align.runs import claim, join_logs, moving_average
+from align.runs import claim, join_logs, moving_average, telling_of_full_disk
 from align.tasks import Examples, Task, examples
 from distill.checkpoint import NAME, save_student
 from distill.figures import plot_learning_curves
@@ -39,6 +40,8 @@ from distill.teacher import open_teacher
 from distill.teaching import LessonPlan, TeachingTask, judge
 from distill.windows import EpochSampler
 from edge.settings import to_toml
+
+PARTS: tuple[Split, ...] = ("train", "validation")
 
 MAY_CHANGE = ("workers", "output")
 """Settings that may change between the stop and the resumption of a training."""
@@ -74,16 +77,17 @@ def teach(settings: TeachSettings) -> Path:
     # Right before the weights are made, so that they depend on the seed alone.
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     task = make_task(settings, taught)
-    fit(task, taught, settings)
-    student, figures = finish(task, taught, settings, teacher, texts)
-    plot_learning_curves(join_logs(output, by="epoch"), output / "learning_curves.png")
-    write_whole(output / "metrics.json", json.dumps(figures, indent=2) + "\n")
+    with telling_of_full_disk(output):
+        fit(task, taught, settings)
+        student, figures = finish(task, taught, settings, teacher, texts)
+        plot_learning_curves(join_logs(output, by="epoch"), output / "learning_curves.png")
+        write_whole(output / "metrics.json", json.dumps(figures, indent=2) + "\n")
     # Last, so that a stop before it does this part again.
     save_student(output / NAME, student)
     return output / NAME
 
 
-def open_splits(settings: TeachSettings) -> dict[str, Clips]:
+def open_splits(settings: TeachSettings) -> dict[Split, Clips]:
     """Training and validation recordings; validation people are held out of the training ones where nobody is yet.
 
     Raises:
@@ -92,17 +96,8 @@ def open_splits(settings: TeachSettings) -> dict[str, Clips]:
     clips = open_clips(settings.recordings, settings.front_end.sample_rate_hz, settings.corpora)
     for reason in clips.skipped:
         print(f"skipped: {reason}", file=sys.stderr)
-    refuse_leaks(str(settings.recordings), clips.rows)
-    rows = clips.rows
-    if not any(row.split == "validation" for row in rows):
-        rows = hold_out(rows, settings.validation_share, settings.seed)
-    splits = {
-        name: clips.keep([index for index, row in enumerate(rows) if row.split == name])
-        for name in ("train", "validation")
-    }
-    for name, part in splits.items():
-        if not len(part):
-            raise CorpusError(f"{settings.recordings}: no recordings to use as {name}; more people are needed")
+    places = divide(clips, settings.recordings, validation_share=settings.validation_share, seed=settings.seed)
+    splits = {name: clips.keep(places[name]) for name in PARTS}
     if len(splits["train"]) < settings.batch_size:
         raise CorpusError(
             f"{settings.recordings}: {len(splits['train'])} training recordings do not fill a batch of "

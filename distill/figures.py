@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from collections import defaultdict
 from pathlib import Path
 
 import matplotlib
@@ -11,15 +9,12 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
+from align.figures import read_curves
+
 
 def plot_learning_curves(metrics: Path, image: Path) -> None:
     """Draw the losses and the validation figures of a `metrics.csv` over epochs."""
-    curves: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    with metrics.open(newline="") as stream:
-        for row in csv.DictReader(stream):
-            for name, value in row.items():
-                if value and "/" in name:
-                    curves[name].append((float(row["epoch"]), float(value)))
+    curves = read_curves(metrics, by="epoch")
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for axis, prefix, title in zip(axes, ("train/", "validation/"), ("Loss", "Validation clips"), strict=True):
         for name, points in sorted(curves.items()):

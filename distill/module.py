@@ -20,6 +20,7 @@ from torchaudio.transforms import FrequencyMasking
 from align.statistics import auroc, clip_scores
 from distill.frontend import LogMel
 from distill.moments import of_windows
+from distill.quantised import QuantisedStudent
 from distill.scenes import Clip
 from distill.student import FRAMES_PER_STEP, Student, StudentShape, joint_scores
 from distill.targets import PRESENT, UNKNOWN, to_steps
@@ -65,7 +66,9 @@ class StudentTask(lightning.LightningModule):
         learning_rate: float,
         window_s: float,
         data: dict[str, Any],  # noqa: ARG002 - kept in the checkpoint by save_hyperparameters
+        quantise_from: int | None = None,
     ) -> None:
+        """`quantise_from` is the epoch from which on the student hears itself in INT8; None: never."""
         super().__init__()
         self.save_hyperparameters()
         self.labels = tuple(labels)
@@ -78,6 +81,8 @@ class StudentTask(lightning.LightningModule):
         # Convolutions train a fifth faster in this order of memory; the values are the same.
         self.student = Student(StudentShape(**shape))
         self.student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.quantise_from = quantise_from
+        self.quantised = None if quantise_from is None else QuantisedStudent(self.student)
         self.loss = MaskedBinaryCrossEntropy()
         self.validation_clips: list[Clip] = []
 
@@ -86,7 +91,9 @@ class StudentTask(lightning.LightningModule):
         log_mel, targets = batch
         if torch.rand(()) < 0.5:
             log_mel = self.mask_bands(log_mel, float(log_mel.mean()))
-        _, step_logits, window_logits = self.student(log_mel)
+        in_int8 = self.quantise_from is not None and self.current_epoch >= self.quantise_from
+        hears = self.quantised if in_int8 and self.quantised is not None else self.student
+        _, step_logits, window_logits = hears(log_mel)
         step_loss = self.loss(step_logits, targets)
         window_loss = self.loss(window_logits, of_windows(targets))
         self.log_dict({"train/step_loss": step_loss, "train/window_loss": window_loss}, on_step=False, on_epoch=True)

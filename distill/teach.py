@@ -9,8 +9,8 @@ Writes into the output folder `student.ckpt` (what the next stage opens), `last.
 from __future__ import annotations
 
 import sys
-import warnings
 
+from align.chatter import hush_lightning
 from distill.teach_config import TeachSettings, refuse_misfits, refuse_missing
 from edge.settings import run_program
 
@@ -21,7 +21,7 @@ def main() -> int:
     def run(settings: TeachSettings) -> int:
         refuse_misfits(settings)
         refuse_missing(settings)
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        hush_lightning()
         # Here, because torch and Lightning take seconds to load, and a mistake in the settings shall not wait for them.
         from distill.course import teach
 

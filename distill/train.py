@@ -8,8 +8,8 @@ the output folder `last.ckpt`, `metrics.csv`, `metrics.json` (validation figures
 from __future__ import annotations
 
 import sys
-import warnings
 
+from align.chatter import hush_lightning
 from distill.config import TrainSettings, refuse_missing
 from edge.settings import run_program
 
@@ -19,7 +19,7 @@ def main() -> int:
 
     def run(settings: TrainSettings) -> int:
         refuse_missing(settings)
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        hush_lightning()
         # Here, because torch and Lightning take seconds to load, and a mistake in the settings shall not wait for them.
         import torch
 

@@ -25,7 +25,7 @@ from align.checkpointing import WholeCheckpointIO, epochs_done
 from align.corpora import CorpusError, Recording, hold_out, read_table
 from align.files import write_whole
 from align.hardware import has_bfloat16
-from align.runs import claim, join_logs, moving_average
+from align.runs import claim, join_logs, moving_average, telling_of_full_disk
 from distill import data, scenes, targets
 from distill.config import TrainSettings
 from distill.data import SceneMaker, load_clips
@@ -112,17 +112,19 @@ def train(settings: TrainSettings) -> Path:
         learning_rate=settings.learning_rate,
         window_s=settings.window_s,
         data=held_out | {"corpora": corpora_of(rows)},
+        quantise_from=settings.epochs - settings.quantise_epochs if settings.quantise_epochs else None,
     )
     task.validation_clips = clips["validation"]
     trainer = make_trainer(settings)
-    trainer.fit(
-        task,
-        loader(pool, front_end, settings, epochs_done(last)),
-        DataLoader(TensorDataset(torch.zeros(1)), batch_size=1),
-        ckpt_path=last if last.is_file() else None,
-        weights_only=True,
-    )
-    _write_figures(output, trainer)
+    with telling_of_full_disk(output):
+        trainer.fit(
+            task,
+            loader(pool, front_end, settings, epochs_done(last)),
+            DataLoader(TensorDataset(torch.zeros(1)), batch_size=1),
+            ckpt_path=last if last.is_file() else None,
+            weights_only=True,
+        )
+        _write_figures(output, trainer)
     shutil.rmtree(output / "scenes", ignore_errors=True)
     return last
 

@@ -65,6 +65,9 @@ def _run(parser: argparse.ArgumentParser, arguments: list[str], started: float) 
     # Before numpy is loaded: many listeners multiply small matrices, and a pool of threads for each of these makes them
     # wait for one another, by seconds.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Before structlog is loaded, which loads rich where that is installed: 5 MB for coloured tracebacks, which are not
+    # used here. None stands for a module that cannot be imported.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     from edge import daemon
 
     return daemon.run(settings, started)
@@ -136,6 +139,9 @@ def _bundle_of(parsed: argparse.Namespace, settings: Settings) -> BundleSettings
 def _update(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
     parser.add_argument("archive", metavar="FILE", help="bundle as one .tar, or an https URL of one on update.hosts")
     parser.add_argument("--sha256", default="", help="what the archive's SHA-256 must be, in hexadecimal")
+    parser.add_argument(
+        "--allow_downgrade", action="store_true", help="take a bundle that is older than the one that runs"
+    )
     parsed, settings = _read_settings(parser, arguments)
     if settings is None:
         return 0
@@ -143,7 +149,7 @@ def _update(parser: argparse.ArgumentParser, arguments: list[str], _started: flo
     from edge.update.install import Installer
 
     logs.configure(settings.log)
-    installed = Installer(settings).install(parsed.archive, parsed.sha256)
+    installed = Installer(settings).install(parsed.archive, parsed.sha256, allow_downgrade=parsed.allow_downgrade)
     if not installed.switched:
         print(f"{installed.bundle} runs already; nothing was changed")
     else:

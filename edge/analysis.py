@@ -93,11 +93,6 @@ class Analyzer:
         return self._windower.end
 
     @property
-    def monitored(self) -> int:
-        """Samples of this stream that were heard, at the bundle's rate."""
-        return self._windower.end - self._start_index
-
-    @property
     def settled(self) -> int:
         """No event that is still to come begins before this absolute sample index."""
         settled = self._detector.settled

@@ -20,7 +20,7 @@ import structlog
 
 from edge.clips import Clip
 from edge.errors import ConfigError
-from edge.files import make_private, replace_whole
+from edge.files import DISK_REFUSES, make_private, replace_whole
 from edge.sections import ClipSettings
 
 log = structlog.get_logger()
@@ -37,6 +37,8 @@ class ClipStore:
     def __init__(self, folder: Path, settings: ClipSettings) -> None:
         """Make the folder, or take an existing one with its clips.
 
+        A disk that takes no writes is no error: it is told in the log and in `trouble`, and clips are dropped.
+
         Raises:
             ConfigError: it cannot be written, or others may enter it.
         """
@@ -52,6 +54,8 @@ class ClipStore:
         try:
             make_private(folder)
             mode = folder.stat().st_mode & 0o777
+            if mode & 0o077:
+                raise ConfigError(f"clips.folder: {folder}: others may enter it (mode {mode:o}); chmod 700 {folder}")
             probe = folder / ".writable"
             probe.touch(0o600)
             probe.unlink()
@@ -59,9 +63,9 @@ class ClipStore:
                 if path.suffix == ".part":  # a loss of power has left it
                     path.unlink()
         except OSError as error:
-            raise ConfigError(f"clips.folder: {folder}: cannot be written: {error.strerror}") from error
-        if mode & 0o077:
-            raise ConfigError(f"clips.folder: {folder}: others may enter it (mode {mode:o}); chmod 700 {folder}")
+            if error.errno not in DISK_REFUSES:
+                raise ConfigError(f"clips.folder: {folder}: cannot be written: {error.strerror}") from error
+            self._tell(error.strerror or str(error))
         self._thread.start()
 
     def put(self, clip: Clip) -> None:
@@ -96,6 +100,7 @@ class ClipStore:
     def _write(self, clip: Clip) -> None:
         try:
             content = encode(clip)
+            make_private(self._folder)  # which a disk may have refused until now
             if self._prune(len(content)):
                 replace_whole(self._folder / f"{clip.event_id}.flac", content)
                 self.written += 1
@@ -107,6 +112,9 @@ class ClipStore:
 
     def _drop(self, reason: str) -> None:
         self.dropped += 1
+        self._tell(reason)
+
+    def _tell(self, reason: str) -> None:
         if reason != self.trouble:
             log.warning("clips_dropped", folder=str(self._folder), reason=reason, action="free the disk; events go on")
         self.trouble = reason

@@ -3,7 +3,8 @@
 Does: remembers what was put into the outbox while the clock was not synchronised, with the monotonic times behind it,
 and, once the clock is set, puts each in again with the times that the clock gives now, as a revision: same id,
 `revision` 1, `clock` synced, `historical` true. One that still waits is replaced; one that has been sent follows, and
-its reader takes the higher revision. Does not: survive the end of the program, whose monotonic times end with it.
+its reader takes the higher revision. A restart of the program forgets none (`edge.untimed`). Does not: survive the end
+of the machine's run, whose monotonic times end with it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -19,6 +19,7 @@ import structlog
 from edge.clock import Reading, rfc3339
 from edge.outbox import Outbox
 from edge.payloads import to_bytes
+from edge.untimed import Untimed, UntimedFile
 
 log = structlog.get_logger()
 
@@ -28,23 +29,18 @@ SLICE = 100
 """Messages corrected in one turn, each of which waits for the disk twice."""
 
 
-@dataclass(frozen=True)
-class _Untimed:
-    key: str
-    topic: str
-    payload: dict[str, Any]
-    times_s: Mapping[str, float]
-    telemetry: bool
-
-
 class Corrections:
     """Any thread notes, one calls `turn`."""
 
-    def __init__(self, outbox: Outbox) -> None:
-        """Nothing to correct yet."""
+    def __init__(self, outbox: Outbox, file: UntimedFile) -> None:
+        """Take up what an earlier run of the program has left in the file."""
         self._outbox = outbox
+        self._file = file
         self._lock = threading.Lock()
-        self._untimed: deque[_Untimed] = deque(maxlen=REMEMBERED)
+        self._untimed: deque[Untimed] = deque(file.read(), maxlen=REMEMBERED)
+        self._lines = len(self._untimed)
+        if not self._untimed:
+            self._keep()  # no file, or one from before the machine was started
 
     def note(
         self,
@@ -60,8 +56,13 @@ class Corrections:
         times_s: the monotonic time, in seconds, behind each of its fields that hold a time of day. telemetry: as it was
         put.
         """
+        untimed = Untimed(key=key, topic=topic, payload=payload, times_s=dict(times_s), telemetry=telemetry)
         with self._lock:
-            self._untimed.append(_Untimed(key, topic, payload, times_s, telemetry))
+            self._untimed.append(untimed)
+            self._file.append(untimed)
+            self._lines += 1
+            if self._lines > 2 * REMEMBERED:  # on a device whose clock is never set
+                self._keep()
 
     def turn(self, now: Reading) -> int:
         """Correct some of what is remembered, if the clock is set; returns how many, 0 when there is nothing to do."""
@@ -78,4 +79,11 @@ class Corrections:
             self._outbox.delete([untimed.key])
         if due:
             log.info("times_corrected", messages=len(due), now=rfc3339(now.utc))
+            with self._lock:
+                if not self._untimed:
+                    self._keep()
         return len(due)
+
+    def _keep(self) -> None:
+        self._file.replace(self._untimed)
+        self._lines = len(self._untimed)

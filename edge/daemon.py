@@ -6,6 +6,7 @@ for it. Does not: wire the parts to one another (`edge.device` does).
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import time
 from collections.abc import Sequence
@@ -43,10 +44,11 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
     logs.configure(settings.log)
     device = _open(settings, sources)
     device.ending.on_signal()
-    device.start()
-    _tell_ready(device, started)
     farewell = "failed"
     try:
+        device.start()
+        _return_free_memory()
+        _tell_ready(device, started)
         device.notifier.ready()
         _listen(device)
         if device.listeners.defect is not None or not device.ending.is_restart:  # which gives unusable sources a try
@@ -82,6 +84,15 @@ def _open(settings: Settings, sources: Sequence[Named] | None) -> Device:
     except (UserError, KeyboardInterrupt, SystemExit):
         running.end()  # in order: a new bundle is not to blame for a source, a disk, a setting or a signal
         raise
+
+
+def _return_free_memory() -> None:
+    """Give the system back what the start no longer needs; glibc alone can, and what it keeps it keeps to the end.
+
+    Reading the bundle and proving it leave 2 MB free in small pieces.
+    """
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -1,14 +1,16 @@
 """All parts of a running device, each made once and told of those that it needs.
 
 Does: opens what the settings ask for, registers each part with the hooks, the status and the publisher, starts them,
-and ends them in order. Does not: listen, analyse, store or send by itself, or decide when to end (`edge.daemon` does).
+and ends them in order. Clips and updates, which few devices run, are imported where they are opened: what they need
+takes 1.5 MB. Does not: listen, analyse, store or send by itself, or decide when to end (`edge.daemon` does).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from uuid6 import uuid7
@@ -16,8 +18,6 @@ from uuid6 import uuid7
 from edge import __version__
 from edge.backends.shared import SharedBackend
 from edge.breathing import Breathing
-from edge.clip_store import ClipStore
-from edge.clips import Clips
 from edge.command.handler import Commands
 from edge.command.thresholds import Thresholds
 from edge.config import Settings
@@ -36,9 +36,13 @@ from edge.notify import Notifier
 from edge.outbox import Outbox
 from edge.payloads import Origin
 from edge.status import Status
+from edge.untimed import UntimedFile
 from edge.update.running import RunningBundle
-from edge.update.updater import Updater
 from edge.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from edge.clips import Clips
+    from edge.update.updater import Updater
 
 log = structlog.get_logger()
 
@@ -77,7 +81,7 @@ class Device:
         self.inference = SharedBackend(model.backend)
         self.model = replace(model, backend=self.inference)
         self.hooks = Hooks()
-        self.corrections = Corrections(self.outbox)
+        self.corrections = Corrections(self.outbox, UntimedFile(settings.outbox_path.with_name("untimed.jsonl")))
         self.journal = Journal(
             self.origin,
             settings.base_topic,
@@ -110,17 +114,20 @@ class Device:
             self.updater.start()
 
     def end(self, farewell: str) -> None:
-        """Deliver what can be delivered, leave `offline` with `farewell` as reason, and close every part."""
+        """Deliver what can be delivered, leave `offline` with `farewell` as reason, and close every part.
+
+        A defect in one of them is told in the log, and keeps none of the others from their end.
+        """
         if not self.ending.is_restart:  # systemd kills what is stopping after a while, but this starts anew meanwhile
-            self.notifier.stopping()
-        if self.updater is not None:
-            self.updater.stop(_UPDATER_STOP_S)
-        self.listeners.stop()
-        if self.clips is not None:
-            self.clips.close(_CLIPS_STOP_S)
-        self._end_metrics()
-        self.publisher.stop(DRAIN_S, farewell)
-        self.outbox.close()
+            _end("notifier", self.notifier.stopping)
+        if (updater := self.updater) is not None:
+            _end("updater", lambda: updater.stop(_UPDATER_STOP_S))
+        _end("listeners", self.listeners.stop)
+        if (clips := self.clips) is not None:
+            _end("clips", lambda: clips.close(_CLIPS_STOP_S))
+        _end("metrics", self._end_metrics)
+        _end("publisher", lambda: self.publisher.stop(DRAIN_S, farewell))
+        _end("outbox", self.outbox.close)
 
     def _tell_trouble(self) -> None:
         status, listeners = self.status, self.listeners
@@ -164,6 +171,9 @@ class Device:
         settings = self.settings
         if not settings.clips.enabled:
             return None
+        from edge.clip_store import ClipStore
+        from edge.clips import Clips
+
         store = ClipStore(settings.clips_folder, settings.clips)
         clips = Clips(settings.clips, self.model.bundle.manifest, self.hooks, store)
         self.status.add_part("clips", lambda: store.trouble)
@@ -175,7 +185,13 @@ class Device:
         self.hooks.on_scores.append(lambda _listener, chunk: self.running.progress(chunk.scores))
         self.running.on_left = self.ending.restart
         self.status.add_detail("update", self.running.status)
-        return Updater(settings, self.hooks, self.ending.restart) if settings.update.enabled else None
+        if not settings.update.enabled:
+            return None
+        from edge.update.updater import Updater
+
+        updater = Updater(settings, self.hooks, self.ending.restart)
+        self.status.add_part("update", lambda: updater.trouble)
+        return updater
 
     def _join_homeassistant(self) -> None:
         settings = self.settings
@@ -202,6 +218,13 @@ class Device:
             notify=self.publisher.notify,
         )
         self.publisher.add(commands)
+
+
+def _end(part: str, end: Callable[[], None]) -> None:
+    try:
+        end()
+    except Exception:
+        log.exception("end_failed", part=part, action="report this; the other parts end in order")
 
 
 def _kept_thresholds(settings: Settings) -> Path | None:

@@ -6,10 +6,14 @@ another user's folder to that user. Does not: know what is in them.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What passes, or is to be repaired, while the daemon goes on; any other error is a path that cannot be right."""
 
 
 def make_private(folder: Path) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.quantile import quantile
+
 SILENCE_DBFS = -120.0
 """What digital silence is told as; far below the noise of any converter."""
 FULL_SCALE = 0.999
@@ -65,7 +67,7 @@ class LevelMeter:
         """What has been pushed so far."""
         if not self._frames:
             return Level(None, None, 0.0)
-        floor = _dbfs(float(np.quantile(self._slices, FLOOR_SHARE))) if self._slices else None
+        floor = _dbfs(quantile(self._slices, FLOOR_SHARE)) if self._slices else None
         return Level(_dbfs(self._energy / self._frames), floor, self._clipped / self._frames)
 
 

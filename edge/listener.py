@@ -144,15 +144,16 @@ class Listener:
     def stuck(self, silence_s: float) -> str:
         """Why it neither hears nor knows that it does not; empty while it is alive.
 
-        A source that tells its trouble is looked after by whoever tells it; one that is silent for longer than
-        `silence_s` without a word is not.
+        A live source that tells its trouble is started anew by whoever tells it; one that is silent for longer than
+        `silence_s` without a word is not, nor is any other, whatever it tells.
         """
         if self.is_done:
             return ""
         now = time.monotonic()
         if self._in_hand_since is not None:
             return "the analysis does not go on" if now - self._in_hand_since > _STUCK_S else ""
-        if not self._reading.is_alive() or self.source.trouble or self.backlog.waiting_s:
+        is_looked_after = self.pace == "live" and bool(self.source.trouble)
+        if not self._reading.is_alive() or is_looked_after or self.backlog.waiting_s:
             return ""
         return "the source has fallen silent" if now - self._heard_at > silence_s else ""
 

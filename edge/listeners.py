@@ -10,12 +10,16 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+import structlog
+
 from edge.config import Settings
 from edge.errors import AudioError, UserError
 from edge.listener import Listener, Pace
 from edge.sections import SourceSettings
 from edge.sources import open_source
 from edge.sources.base import Block, Source
+
+log = structlog.get_logger()
 
 Named = tuple[str, Pace, Source]
 """An open source: its name in events, how its sound comes, and itself."""
@@ -47,6 +51,13 @@ def open_sources(settings: Settings) -> list[Named]:
     if len(faults) == len(opened):
         raise faults[0]
     return opened
+
+
+def _stop(listener: Listener) -> None:
+    try:
+        listener.stop()
+    except Exception:  # one that cannot be closed must not keep another one's device
+        log.exception("source_not_closed", source=listener.name, action="report this; the others are closed")
 
 
 def _pace(settings: SourceSettings) -> Pace:
@@ -92,7 +103,7 @@ class Listeners:
         """Close every source, whatever it does; from any thread."""
         self._stopped_at = self._stopped_at or time.monotonic()
         for listener in self._listeners:
-            listener.stop()
+            _stop(listener)
 
     @property
     def stopping_s(self) -> float:

@@ -1,7 +1,7 @@
 """Logs on standard error: JSON lines for a machine, coloured text for a person at a terminal.
 
-Does: sets up structlog for the whole process. Does not: write files (journald keeps them) or touch standard output,
-which belongs to results.
+Does: sets up structlog for the whole process, and holds back lines of one kind that come too often, which it counts.
+Does not: write files (journald keeps them) or touch standard output, which belongs to results.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from typing import TYPE_CHECKING, TextIO, cast
+import threading
+import time
+from collections.abc import Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import structlog
 
@@ -18,6 +21,11 @@ if TYPE_CHECKING:
 
     from edge.sections import LogSettings
 
+MOST_A_MINUTE = 100
+"""Lines of one kind; a fault that nobody foresaw, or a stranger who sends commands, fills no disk."""
+_UNLIMITED = "event"
+"""What was heard, of which the refractory time allows only so many."""
+
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -25,6 +33,7 @@ def configure(settings: LogSettings) -> None:
     """Send every log line at or above the level to standard error."""
     console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     processors: list[Processor] = [
+        RateLimit(),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -40,6 +49,34 @@ def configure(settings: LogSettings) -> None:
         # A line and its end in one piece: between the two, another thread's line could come.
         logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Unfailing())),
     )
+
+
+class RateLimit:
+    """Lets `MOST_A_MINUTE` lines of each kind pass; the first after that minute tells how many did not."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        """`now`: a clock in seconds that nobody sets."""
+        self._now = now
+        self._minutes: dict[Any, tuple[float, int]] = {}
+        """Of each kind, the start of its minute and the lines in it."""
+        self._lock = threading.Lock()
+
+    def __call__(self, _logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """A processor of structlog's. Raises DropEvent for a line that is held back."""
+        kind, now_s = line.get("event"), self._now()
+        if kind == _UNLIMITED:
+            return line
+        with self._lock:
+            since_s, lines = self._minutes.get(kind, (now_s, 0))
+            held_back = 0
+            if now_s - since_s >= 60.0:
+                since_s, lines, held_back = now_s, 0, max(0, lines - MOST_A_MINUTE)
+            self._minutes[kind] = since_s, lines + 1
+        if lines >= MOST_A_MINUTE:
+            raise structlog.DropEvent
+        if held_back:
+            line["held_back"] = held_back
+        return line
 
 
 class _Unfailing(io.TextIOBase):

@@ -25,7 +25,7 @@ from edge.events import REGION_LIMIT_S
 from edge.hooks import Hooks
 from edge.level import LevelMeter
 from edge.outbox import Outbox
-from edge.payloads import Origin, minute_payload, to_bytes
+from edge.payloads import Minute, Origin, minute_payload, to_bytes
 
 if TYPE_CHECKING:
     from edge.events import Event
@@ -177,22 +177,23 @@ class Minutes:
         origin = replace(self._origin, source=listener.name, bundle=listener.model.name)
         for minute in minutes:
             minute_id = str(uuid7())
-            payload = minute_payload(
-                origin,
-                minute_id=minute_id,
-                start=now.at(minute.start_s + _ROUNDING_S / 2),  # to the nearest millisecond, not the one before
-                duration_s=minute.end_s - minute.start_s,
-                synchronised=now.synchronised,
-                counts={label.name: minute.counts[label.name] for label in listener.model.bundle.manifest.labels},
-                monitored_s=minute.monitored_s,
-                level=(minute.meter or LevelMeter(1)).level(),
-                lag_s=minute.lag_s,
-                card_drift_ppm=listener.card.drift_ppm,
-                respiration=self.respiration(listener.name),
-                drift=self.drift(listener.name),
-            )
+            payload = minute_payload(origin, self._told(listener, minute, now), minute_id=minute_id)
             self._outbox.put(minute_id, self._topic, to_bytes(payload), telemetry=True)
             if not now.synchronised:
                 times_s = {"start": minute.start_s + _ROUNDING_S / 2}
                 self._corrections.note(minute_id, self._topic, payload, times_s, telemetry=True)
         return len(minutes)
+
+    def _told(self, listener: Listener, minute: _Minute, now: Reading) -> Minute:
+        return Minute(
+            start=now.at(minute.start_s + _ROUNDING_S / 2),  # to the nearest millisecond, not the one before
+            duration_s=minute.end_s - minute.start_s,
+            synchronised=now.synchronised,
+            counts={label.name: minute.counts[label.name] for label in listener.model.bundle.manifest.labels},
+            monitored_s=minute.monitored_s,
+            level=(minute.meter or LevelMeter(1)).level(),
+            lag_s=minute.lag_s,
+            card_drift_ppm=listener.card.drift_ppm,
+            respiration=self.respiration(listener.name),
+            drift=self.drift(listener.name),
+        )

@@ -8,7 +8,6 @@ damaged file (`edge.outbox_repair`). Whatever SQLite raises is raised.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import itertools
 import sqlite3
@@ -18,13 +17,12 @@ from pathlib import Path
 from typing import IO
 
 from edge.errors import OutboxError
+from edge.files import DISK_REFUSES
 
 _APPLICATION_ID = 0x41435541
 """Marks the file as ours ("ACUA"), so that no other program's database is written to."""
 _SCHEMA_VERSION = 2
 """2 added `telemetry`."""
-_DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""What passes, or is to be repaired, while the daemon goes on; any other error is a path that cannot be right."""
 _INDEX = "CREATE INDEX message_telemetry ON message (number) WHERE telemetry;"
 _SCHEMA = f"""
 CREATE TABLE message (
@@ -170,7 +168,7 @@ def lock(path: Path) -> IO[bytes]:
         header = _header(path) if path.exists() and not beside.exists() else b""
         lock_file = beside.open("ab") if header in (b"", b"SQLite format 3\0") else None
     except OSError as error:
-        if error.errno in _DISK_REFUSES:
+        if error.errno in DISK_REFUSES:
             raise
         reason = f"cannot be created: {error.strerror}"
         raise OutboxError(f"{path}: {reason}; name a writable file as outbox.path") from error

@@ -78,63 +78,67 @@ def as_historical(payload: bytes) -> bytes:
         return payload
 
 
-def minute_payload(
-    origin: Origin,
-    *,
-    minute_id: str,
-    start: datetime,
-    duration_s: float,
-    synchronised: bool,
-    counts: Mapping[str, int],
-    monitored_s: float,
-    level: Level,
-    lag_s: float,
-    card_drift_ppm: float | None,
-    respiration: Mapping[str, Any] | None,
-    drift: float | None,
-) -> dict[str, Any]:
-    """One minute of one source.
+@dataclass(frozen=True, kw_only=True)
+class Minute:
+    """What there is to say of one minute of one source."""
 
-    Args:
-        origin: this run.
-        minute_id: UUIDv7; the same in every copy, so that a consumer drops repeats.
-        start: UTC of the minute's start, or of the first sound of a run.
-        duration_s: 60, less for the first and last minute of a run.
-        synchronised: whether a time source stands behind `start`.
-        counts: events whose onset lies in the minute, per label. Their rates per hour are over the monitored time
-            alone, and null where nothing was monitored.
-        monitored_s: seconds of it that were heard and analysed; the rest is `gap_s`.
-        level: of the sound that was heard.
-        lag_s: how far the analysis was behind the sound at worst.
-        card_drift_ppm: how much faster than nominal the sound card records; null before it is known.
-        respiration: the clearest breathing rate; null where nobody looks for one.
-        drift: how far the sound is from what the model was trained on; null where nobody measures it.
+    start: datetime
+    """UTC of its start, or of the first sound of a run."""
+    duration_s: float
+    """60, less for the first and last minute of a run."""
+    synchronised: bool
+    """Whether a time source stands behind `start`."""
+    counts: Mapping[str, int]
+    """Events whose onset lies in it, per label."""
+    monitored_s: float
+    """Seconds of it that were heard and analysed; the rest is missing."""
+    level: Level
+    """Of the sound that was heard."""
+    lag_s: float
+    """How far the analysis was behind the sound at worst."""
+    card_drift_ppm: float | None
+    """How much faster than nominal the sound card records; None before it is known."""
+    respiration: Mapping[str, Any] | None
+    """The clearest breathing rate; None where nobody looks for one."""
+    drift: float | None
+    """How far the sound is from what the model was trained on; None where nobody measures it."""
+
+
+def minute_payload(origin: Origin, minute: Minute, *, minute_id: str) -> dict[str, Any]:
+    """One minute of one source. Rates per hour are over the monitored time alone, null where nothing was monitored.
+
+    minute_id: UUIDv7; the same in every copy, so that a consumer drops repeats.
     """
-    monitored_s = min(monitored_s, duration_s)  # a card that is a little fast
+    monitored_s = min(minute.monitored_s, minute.duration_s)  # a card that is a little fast
     return {
         "schema": EVENT_SCHEMA,
         "minute_id": minute_id,
         "boot_id": origin.boot_id,
         "source": origin.source,
         "bundle": origin.bundle,
-        "start": rfc3339(start),
-        "duration_s": round(duration_s, 3),
-        "counts": dict(counts),
+        "start": rfc3339(minute.start),
+        "duration_s": round(minute.duration_s, 3),
+        "counts": dict(minute.counts),
         "per_hour": {
-            label: round(count * 3600 / monitored_s, 2) if monitored_s > 0 else None for label, count in counts.items()
+            label: round(count * 3600 / monitored_s, 2) if monitored_s > 0 else None
+            for label, count in minute.counts.items()
         },
         "monitored_s": round(monitored_s, 3),
-        "gap_s": round(duration_s - monitored_s, 3),
-        "level_dbfs": None if level.level_dbfs is None else round(level.level_dbfs, 1),
-        "noise_floor_dbfs": None if level.noise_floor_dbfs is None else round(level.noise_floor_dbfs, 1),
-        "clipped": round(level.clipped, 6),
-        "lag_s": round(lag_s, 2),
-        "card_drift_ppm": None if card_drift_ppm is None else round(card_drift_ppm, 1),
-        "respiration": None if respiration is None else dict(respiration),
-        "drift": drift,
-        "clock": "synced" if synchronised else "unsynced",
+        "gap_s": round(minute.duration_s - monitored_s, 3),
+        "level_dbfs": _rounded(minute.level.level_dbfs, 1),
+        "noise_floor_dbfs": _rounded(minute.level.noise_floor_dbfs, 1),
+        "clipped": round(minute.level.clipped, 6),
+        "lag_s": round(minute.lag_s, 2),
+        "card_drift_ppm": _rounded(minute.card_drift_ppm, 1),
+        "respiration": None if minute.respiration is None else dict(minute.respiration),
+        "drift": minute.drift,
+        "clock": "synced" if minute.synchronised else "unsynced",
         "historical": False,
     }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def respiration_payload(respiration: Respiration, at: datetime, *, source: str, bundle: str) -> dict[str, Any]:

@@ -104,22 +104,13 @@ class SourceAnalyzer:
         self.model = model
         self.on_window: Callable[[Analysed], None] | None = None
         self.on_scores: Callable[[TrackChunk], None] | None = None
-        self.gap_s = 0.0
-        """Seconds of sound that the source did not deliver, or that were dropped before they came here."""
         self.position: int | None = None
         """Where the next block begins if there is no gap, at the source's rate; None before the first."""
         self._settings = settings
         self._source = source
         self._analyzer: Analyzer | None = None
-        self._monitored = 0
         self._times = 1
         self._has_new_thresholds = False
-
-    @property
-    def monitored_s(self) -> float:
-        """Seconds of sound taken in; gaps and padding do not count."""
-        current = self._analyzer.monitored if self._analyzer is not None else 0
-        return (self._monitored + current) / self.model.sample_rate_hz
 
     @property
     def settled(self) -> int:
@@ -140,7 +131,6 @@ class SourceAnalyzer:
             raise AudioError(f"{self._source.name}: the sound jumps back from sample {expected} to {block.position}")
         if block.position > expected:
             events += self.flush()
-            self.gap_s += (block.position - expected) / self._source.sample_rate_hz
         if self._analyzer is None:
             self._analyzer = self._begin(block.position)
         if self._has_new_thresholds:
@@ -154,7 +144,6 @@ class SourceAnalyzer:
         if self._analyzer is None:
             return []
         events = self._analyzer.flush()
-        self._monitored += self._analyzer.monitored
         self._analyzer = None
         return events
 

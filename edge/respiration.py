@@ -25,6 +25,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.quantile import quantile
+
 STEPS_PER_S = 5
 WINDOW_S = 45
 """The length that the constants below were fitted at."""
@@ -215,7 +217,7 @@ def _alternation(bpm: Rows, waves: NDArray[np.complex128], moving: Rows, rate: f
     taper = np.hanning(len(moving) + 2)[1:-1, np.newaxis]
     power = _shares(waves, moving * taper)
     odd = sum(power[np.abs(bpm - part * rate) <= ODD_WIDTH_BPM].max(initial=0.0) for part in (0.5, 1.5))
-    floor = np.median(power[bpm <= FLOOR_TO_BPM])
+    floor = quantile(power[bpm <= FLOOR_TO_BPM], 0.5)
     return float(np.log((odd + 1e-9) / (floor + 1e-9)))
 
 

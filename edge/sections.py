@@ -48,12 +48,13 @@ class SourceSettings(Section):
     channel: Annotated[int, Field(ge=0, le=64)] = 0
     """The only channel to hear, counted from 1; 0: the mean of all."""
     stall_s: Annotated[float, Field(ge=0.5, le=3600.0, allow_inf_nan=False)] = 5.0
-    """A microphone or URL that has given no sound for so many seconds is closed and opened anew."""
+    """A microphone or URL that has given no sound for so many seconds is closed and opened anew; standard input that
+    has given none is told as trouble."""
     retry_s: Annotated[float, Field(ge=0.5, le=3600.0, allow_inf_nan=False)] = 30.0
     """Longest pause, in seconds, between two attempts to open a microphone or URL that is not there."""
     zeros_s: Annotated[float, Field(ge=0.0, le=86_400.0, allow_inf_nan=False)] = 60.0
-    """A microphone or URL that has given nothing but zeros for so many seconds is told as trouble; 0: never, for a
-    device that mutes itself in silence."""
+    """A microphone or URL that has given nothing but zeros for so many seconds is told as trouble, and counts as
+    missing from then on; 0: never, for a device that mutes itself in silence."""
     pace: Literal["realtime", "fast"] = "realtime"
     """Pace of a file or folder: realtime, as if it were heard now; fast, as fast as it can be analysed."""
     sample_rate_hz: Annotated[int, Field(ge=1000, le=384_000)] = 16_000

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from edge.scoring import Report
 from quantize.calibration import RECIPES
 from quantize.corpora import NOTES
-from quantize.failures import Failures
+from quantize.failures import SHOWN, Failures
 from quantize.gate import TITLES
 from quantize.operating_points import Choice
 from quantize.results import Results
+from quantize.scarce import LEAST_CLIPS, LEAST_SOURCES
+from quantize.sources import FEWEST_GROUPS, HEAD, SourceAccuracy, cells
 
 FEW_CLIPS = 50
 """Below so many clips with a label, its figures are called weak."""
@@ -36,6 +38,8 @@ def _purpose(results: Results) -> str:
 Detects {labels} in airborne sound: {manifest.front_end.sample_rate_hz} Hz mono in windows of {manifest.window_s:g} s,
 a score for each label every {1000 * manifest.step_s:.0f} ms, times of events from the scores. Meant for counting such
 sounds in a room over time, by microphone, on a small computer.
+
+The encoder has {results.size}.
 
 **Not a medical device.** It does not diagnose, it does not tell people apart, and a count of coughs is no statement
 about anybody's health. It must not be relied on for the care of a patient."""
@@ -72,7 +76,20 @@ def training(results: Results) -> str:
 
 def _left_out(results: Results) -> list[str]:
     rows = [f"- {label.label}: {label.reason}." for label in results.left_out]
-    return ["Labels that were trained and are left out of the bundle:", "", *rows, ""] if rows else []
+    lines = ["Labels that were trained and are left out of the bundle:", "", *rows, ""] if rows else []
+    few, enough = (
+        ", ".join(f"{one.label} {one.clips}" for one in results.never_labels if one.enough is wanted)
+        for wanted in (False, True)
+    )
+    if few:
+        lines += [
+            f"No detector ships for sounds with fewer than {LEAST_CLIPS} held-out recordings, or of fewer than "
+            f"{LEAST_SOURCES} sources; they were heard as what is none of the labels: {few}.",
+            "",
+        ]
+    if enough:
+        lines += [f"So were sounds that have as many and were not trained as labels: {enough}.", ""]
+    return lines
 
 
 def auroc_table(results: Results, head: tuple[str, str, str]) -> str:
@@ -100,7 +117,19 @@ def _accuracy(results: Results) -> str:
             "people or, where a corpus names none, recordings.",
             "",
             auroc_table(results, ("label", "with", "without")),
+            "",
+            sources_section(results.sources),
         ]
+    )
+
+
+def sources_section(sources: Sequence[SourceAccuracy]) -> str:
+    """How well each label is told in each source."""
+    return (
+        "### AUROC by source\n\nOver all sources a detector may do well by their microphones alone. So: among a "
+        "source's own recordings; its recordings with the label against those of all sources without; those of all "
+        "sources with it against its own without. Without an interval where one side has fewer than "
+        f"{FEWEST_GROUPS} people.\n\n" + table_of(HEAD, cells(sources))
     )
 
 
@@ -136,11 +165,15 @@ def failures(found: Failures) -> str:
     """Which test recordings are told wrongly."""
     head = (
         "## Failures heard\n\nRecordings of the test split that the detector tells wrongly at the operating points "
-        "below: at most ten false alarms (an event where the sound is not) and ten misses (none where it is) for each "
-        "label, the worst first."
+        "below. A false alarm is an event where the sound is not, a miss none where it is."
     )
+    counts = [
+        (one.label, f"{one.false_alarms} of {one.without}", f"{one.misses} of {one.holding}") for one in found.counts
+    ]
+    head += "\n\n" + table_of(("label", "false alarms", "misses"), counts)
     if not found.worst:
-        return f"{head} There are none."
+        return head
+    head += f"\n\nAt most {SHOWN} of each kind for each label, the worst first:"
     rows = [(one.label, one.kind, one.event, f"`{one.recording}`", f"{one.score:.3f}") for one in found.worst]
     return f"{head}\n\n" + table_of(("label", "what", "the corpus says", "recording", "score"), rows)
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from align.files import refuse_absent
+from edge.backends.shared import LARGEST_BATCH
 from edge.settings import ProgramSettings
 
 
@@ -31,7 +32,11 @@ class ExportSettings(ProgramSettings):
     )
     calibration_windows: int = Field(320, ge=300, description="training windows that set the INT8 ranges")
     max_batch: int = Field(
-        1, ge=1, le=64, description="windows that a device may score at once; 1: fixed shapes, the fastest for one"
+        0,
+        ge=0,
+        le=64,
+        description="windows that a device may score at once; 1: fixed shapes, which a board's runtime optimises best; "
+        "0: as many as a device of the target gives, 32 for a cpu and 1 for a jetson",
     )
     scenes: int = Field(24, ge=1, description="scenes of ten minutes, of validation clips, to tune thresholds on")
     bootstrap_rounds: int = Field(1000, ge=100, description="resamples of every 95 % interval")
@@ -42,6 +47,11 @@ class ExportSettings(ProgramSettings):
         False, alias="json", description="print all figures as one JSON object; the steps go to standard error"
     )
     dry_run: bool = Field(False, description="read and check the inputs, say what would be done, and write nothing")
+
+    @property
+    def batch(self) -> int:
+        """The most windows at once, at least 1."""
+        return self.max_batch or (LARGEST_BATCH if self.target == "cpu" else 1)
 
 
 class TuneSettings(ProgramSettings):

@@ -31,12 +31,14 @@ from quantize.inputs import Inputs, plan, read_inputs
 from quantize.jetson import write_jetson_files
 from quantize.latency import graphs_ms
 from quantize.operating_points import Choice
-from quantize.parity import LabelAccuracy, OutputError, Track, accuracy, output_error, score_tracks
+from quantize.parity import LabelAccuracy, OutputError, Track, accuracy, of_clips, output_error, score_tracks
 from quantize.recordings import LabelledClip, load_labelled
 from quantize.results import Calibration, Results, report, summary, ways_table, write_report
 from quantize.results import metrics as metrics_of
 from quantize.selection import Selection, select
 from quantize.sign import sign_bundle
+from quantize.size import Size, size_of
+from quantize.sources import SourceAccuracy
 from quantize.steps import Steps, megabytes
 from quantize.taught import is_taught
 from quantize.tuning import choose, events
@@ -98,6 +100,7 @@ class Exporter:
         self._rate = self._draft.front_end.sample_rate_hz
         self._golden = golden_windows(self._draft.window_samples, self._rate)
         self._scratch = Path()
+        self._size = Size(0, 0, self._draft.window_s)
         self._bundles: dict[Form, Bundle] = {}
         self._backends: dict[Form, OnnxRuntimeBackend] = {}
         self._steps = Steps(STEPS, sys.stderr if self._settings.as_json else sys.stdout)
@@ -138,6 +141,7 @@ class Exporter:
             checkpoint=self._checkpoint,
             target=self._settings.target,
             manifest=manifest,
+            size=self._size,
             candidates=candidates,
             verdict=verdict,
             frontend_ms=latency_ms["front-end"],
@@ -145,8 +149,10 @@ class Exporter:
             selection=selection,
             choices=choices,
             events=heard,
+            sources=self._sources(clips["test"], tracks[ships]),
             failures=find_failures(choices, clips["test"], tracks[ships], frames_per_s),
             left_out=self.inputs.left_out,
+            never_labels=self.inputs.never_labels,
             recordings={split: len(rows) for split, rows in self._splits.items()},
         )
         self._finish(results, calibration)
@@ -164,11 +170,17 @@ class Exporter:
     def _make_float32(self, test: Sequence[LabelledClip]) -> None:
         with self._steps.step("float32 graphs") as found:
             bundle = self._bundles["float32"]
-            write_float32(bundle, self._checkpoint, self._settings.max_batch)
+            write_float32(bundle, self._checkpoint, self._settings.batch)
             self._backends["float32"] = OnnxRuntimeBackend(bundle)
             real = loudest_windows(test[:: max(1, len(test) // 20)], self._draft.window_samples)
             largest = check_parity(self._checkpoint, self._backends["float32"], np.concatenate([self._golden, real]))
-            found += [megabytes(bundle.encoder_path), f"opset {OPSET}", f"within {largest:.1e} of torch"]
+            self._size = size_of(self._checkpoint.student, bundle.encoder_path, self._draft.window_s)
+            found += [
+                f"{self._size}",
+                megabytes(bundle.encoder_path),
+                f"opset {OPSET}",
+                f"within {largest:.1e} of torch",
+            ]
 
     def _make_int8(self, validation: Sequence[LabelledClip]) -> tuple[CalibrationSet, Selection]:
         settings, float32, int8 = self._settings, self._bundles["float32"], self._bundles["int8"]
@@ -269,6 +281,10 @@ class Exporter:
     ) -> dict[str, Report]:
         """Events at those points against marked ones."""
         return events(choices, test, tracks, self._draft)
+
+    def _sources(self, test: Sequence[LabelledClip], tracks: Sequence[Track]) -> tuple[SourceAccuracy, ...]:
+        """AUROC of each label in each source."""
+        return of_clips(self._checkpoint.labels, test, tracks, rounds=self._settings.bootstrap_rounds)
 
     def _metrics(self, measured: Sequence[LabelAccuracy], heard: Mapping[str, Report]) -> tuple[Metric, ...]:
         """Figures for the manifest."""

@@ -34,6 +34,18 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Wrong:
+    """How many recordings are told wrongly, of how many that could be."""
+
+    label: str
+    false_alarms: int
+    without: int
+    """Recordings that are known not to hold the label."""
+    misses: int
+    holding: int
+
+
+@dataclass(frozen=True)
 class Trigger:
     """How often a sound that is no label is reported as one."""
 
@@ -47,6 +59,8 @@ class Trigger:
 class Failures:
     """All of it, on the test split."""
 
+    counts: tuple[Wrong, ...]
+    """Of each label."""
     worst: tuple[Failure, ...]
     """At most ten false alarms and ten misses a label, the worst first."""
     triggers: tuple[Trigger, ...]
@@ -72,7 +86,9 @@ def find_failures(
     ]
     scores = [clip_scores(track, frames_per_s) for track in tracks]
     worst: list[Failure] = []
+    counts: list[Wrong] = []
     for column, choice in enumerate(choices):
+        told: list[int] = []
         for kind, holds in (("false alarm", False), ("miss", True)):
             wrong = [
                 Failure(
@@ -87,8 +103,10 @@ def find_failures(
             ]
             wrong.sort(key=lambda failure: (failure.score if holds else -failure.score, failure.recording))
             worst += wrong[:SHOWN]
+            told += [len(wrong), sum(clip.holds[column] is holds for clip in clips)]
+        counts.append(Wrong(choice.label, *told))
     triggers, silent = _triggers([choice.label for choice in choices], clips, alarms)
-    return Failures(tuple(worst), triggers, silent)
+    return Failures(tuple(counts), tuple(worst), triggers, silent)
 
 
 def _triggers(

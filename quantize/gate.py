@@ -84,7 +84,8 @@ def decide(
     if not failures:
         return Verdict(precision, reason)
     if not allow_drop:
-        raise GateError(_told(precision, failures[0]))
+        mend = "train its last epochs in INT8 (--quantise_epochs), or ship --precision float32"
+        raise GateError(f"{_told(precision, failures[0])}: {mend}")
     return Verdict(precision, reason, _told(precision, failures[0]))
 
 

@@ -13,7 +13,7 @@ from quantize.checkpoint import Checkpoint, load_checkpoint
 from quantize.config import ExportSettings
 from quantize.errors import ExportError
 from quantize.recordings import read_splits
-from quantize.scarce import LeftOut, scarce, without
+from quantize.scarce import HeldOut, LeftOut, never_labels, scarce, without
 from quantize.sign import read_key
 
 FEWEST_RECORDINGS = 12
@@ -27,6 +27,8 @@ class Inputs:
     checkpoint: Checkpoint
     """Without the labels that are left out."""
     left_out: tuple[LeftOut, ...]
+    never_labels: tuple[HeldOut, ...]
+    """Sounds that recordings are named after and nobody trained as labels."""
     splits: dict[Split, list[Recording]] = field(repr=False)
     key: Ed25519PrivateKey | None
 
@@ -56,7 +58,8 @@ def read_inputs(settings: ExportSettings) -> Inputs:
     checkpoint = load_checkpoint(settings.checkpoint)
     splits = read_splits(settings.recordings, checkpoint)
     left_out = scarce(checkpoint.labels, splits)
-    return Inputs(settings, without(checkpoint, left_out), left_out, splits, key)
+    others = never_labels(checkpoint.labels, splits)
+    return Inputs(settings, without(checkpoint, left_out), left_out, others, splits, key)
 
 
 def check_places(settings: ExportSettings) -> Ed25519PrivateKey | None:
@@ -79,7 +82,7 @@ def plan(inputs: Inputs) -> str:
         *(f"left out: {label.label}: {label.reason}" for label in inputs.left_out),
         "recordings: " + ", ".join(f"{split} {len(rows)}" for split, rows in inputs.splits.items()),
         f"would write: {settings.output}, {settings.name} {settings.version} for {settings.target}, precision "
-        f"{settings.precision}, {'signed' if inputs.key else 'unsigned'}, batches of at most {settings.max_batch}",
+        f"{settings.precision}, {'signed' if inputs.key else 'unsigned'}, batches of at most {settings.batch}",
         f"would calibrate on {settings.calibration_windows} training windows, choose thresholds on {settings.scenes} "
         "scenes of validation recordings, and measure on the test recordings",
     ]

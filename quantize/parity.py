@@ -21,6 +21,7 @@ from edge.backends.base import Backend
 from edge.bundle import Bundle
 from edge.track import TrackChunk
 from quantize.recordings import LabelledClip
+from quantize.sources import Asked, SourceAccuracy, by_source
 
 Track = NDArray[np.float32]
 """(frames, labels), one frame each front-end hop."""
@@ -108,6 +109,15 @@ def accuracy(
             )
         )
     return found
+
+
+def of_clips(
+    labels: Sequence[str], clips: Sequence[LabelledClip], tracks: Sequence[Track], *, rounds: int
+) -> tuple[SourceAccuracy, ...]:
+    """AUROC of each label in each corpus; arguments as for `accuracy`."""
+    sources, groups = ([getattr(clip.recording, name) for clip in clips] for name in ("corpus", "group"))
+    scores = np.stack([clip_scores(track, FRAME_RATE_HZ) for track in tracks])
+    return by_source(labels, Asked(sources, groups, [clip.holds for clip in clips]), scores, rounds=rounds)
 
 
 def _intervals(

@@ -22,8 +22,10 @@ from quantize.failures import Failures
 from quantize.gate import TITLES, Candidate, Form, Verdict
 from quantize.operating_points import Choice
 from quantize.parity import LabelAccuracy, OutputError
-from quantize.scarce import LeftOut
+from quantize.scarce import HeldOut, LeftOut
 from quantize.selection import Selection
+from quantize.size import Size
+from quantize.sources import SourceAccuracy
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Results:
     target: Target
     manifest: Manifest
     """Without the files' hashes."""
+    size: Size
     candidates: Mapping[Form, Candidate]
     verdict: Verdict
     frontend_ms: float
@@ -52,9 +55,13 @@ class Results:
     choices: Sequence[Choice]
     events: Mapping[str, Report]
     """Events on the test split, of each label that has marked recordings there."""
+    sources: Sequence[SourceAccuracy]
+    """Clips of the test split, each label in each source; none where the question is about people."""
     failures: Failures
     left_out: Sequence[LeftOut]
     """Labels of the checkpoint that are not in the bundle."""
+    never_labels: Sequence[HeldOut]
+    """Other sounds that the recordings name: nobody trained them as labels."""
     recordings: Mapping[str, int]
     """By split."""
 
@@ -95,12 +102,15 @@ def report(results: Results) -> dict[str, Any]:
         "checkpoint_sha256": results.checkpoint.sha256,
         "target": results.target,
         "ships": asdict(results.verdict),
+        "size": asdict(results.size),
         "candidates": {name: asdict(candidate) for name, candidate in results.candidates.items()},
         "frontend_ms": results.frontend_ms,
         "calibration": asdict(results.calibration),
         "selection": asdict(results.selection),
         "failures": asdict(results.failures),
         "left_out": [asdict(label) for label in results.left_out],
+        "never_labels": [asdict(event) for event in results.never_labels],
+        "sources": [asdict(one) for one in results.sources],
         "operating_points": [{**asdict(choice), "point": choice.point.model_dump()} for choice in results.choices],
         "events": {name: found.to_dict() for name, found in results.events.items()},
         "recordings": dict(results.recordings),
@@ -144,6 +154,8 @@ def table(results: Results) -> str:
     windows = next(column.error.windows for column in columns if column.error)
     rows = [
         ("", *(TITLES[name] for name in results.candidates)),
+        ("encoder, M parameters", *(f"{results.size.parameters / 1e6:.3f}" for _ in columns)),
+        ("  M multiply-adds for 2 s", *(f"{results.size.multiply_adds_per_2_s / 1e6:.1f}" for _ in columns)),
         ("encoder, MB", *(f"{column.size_bytes / 1e6:.2f}" for column in columns)),
         ("encoder on one core, ms a window", *(_milliseconds(column.latency_ms) for column in columns)),
         ("  with the front-end", *(_milliseconds(column.latency_ms, results.frontend_ms) for column in columns)),

@@ -17,15 +17,16 @@ from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import Bundle, FrontEnd, Manifest, load_bundle, write_manifest
 from edge.scoring import Report
 from quantize.bundling import prove, rebuilding, refuse_foreign
-from quantize.card import events_section, failures, operating_points, table_of, triggers
+from quantize.card import events_section, failures, operating_points, sources_section, table_of, triggers
 from quantize.config import TuneSettings
 from quantize.drift import DRIFT, write_drift
 from quantize.errors import ExportError, GateError
 from quantize.failures import Failures, find_failures
 from quantize.operating_points import Choice
-from quantize.parity import LabelAccuracy, accuracy, score_tracks
+from quantize.parity import LabelAccuracy, accuracy, of_clips, score_tracks
 from quantize.recordings import LabelledClip, load_labelled, read_splits
 from quantize.results import metrics
+from quantize.sources import SourceAccuracy
 from quantize.steps import Steps
 from quantize.tuning import choose, events
 from quantize.windows import draw_windows
@@ -55,6 +56,7 @@ class Tuned:
     events: Mapping[str, Report]
     failures: Failures
     accuracy: Sequence[LabelAccuracy]
+    sources: Sequence[SourceAccuracy]
 
 
 def tune(settings: TuneSettings) -> int:
@@ -121,6 +123,7 @@ def _measure(
     with steps.step("figures of the test split") as found:
         tracks = score_tracks(draft, backend, test, "test")
         measured = accuracy(names, test, tracks, tracks, rounds=settings.bootstrap_rounds)
+        sources = of_clips(names, test, tracks, rounds=settings.bootstrap_rounds)
         heard = events(choices, test, tracks, manifest)
         frames_per_s = manifest.front_end.sample_rate_hz / manifest.front_end.hop_samples
         worst = find_failures(choices, test, tracks, frames_per_s)
@@ -133,7 +136,7 @@ def _measure(
     figures = tuple(one for one in metrics(measured, heard) if not one.name.startswith("auroc_drop"))
     drops = tuple(one for one in manifest.metrics if one.name.startswith("auroc_drop"))
     changed = {"version": settings.version, "labels": labels, "metrics": figures + drops}
-    return Tuned(manifest.model_copy(update=changed), choices, heard, worst, measured)
+    return Tuned(manifest.model_copy(update=changed), choices, heard, worst, measured, sources)
 
 
 def _write(
@@ -198,6 +201,8 @@ def _accuracy(tuned: Tuned) -> str:
         "by bootstrap over people or, where a corpus names none, recordings. What quantising costs was measured when "
         "the models were exported, and stands under Precision.\n\n"
         + table_of(("label", "with", "without", "AUROC"), rows)
+        + "\n\n"
+        + sources_section(tuned.sources)
     )
 
 

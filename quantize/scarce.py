@@ -19,13 +19,23 @@ LEAST_CLIPS, LEAST_SOURCES = 30, 10
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A label that the student knows and the bundle does not."""
+class HeldOut:
+    """How many recordings of a sound the training did not hear."""
 
     label: str
     clips: int
     sources: int
     """People or, where a corpus names none, recordings."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether they can say how well it is detected."""
+        return self.clips >= LEAST_CLIPS and self.sources >= LEAST_SOURCES
+
+
+@dataclass(frozen=True)
+class LeftOut(HeldOut):
+    """A label that the student knows and the bundle does not."""
 
     @property
     def reason(self) -> str:
@@ -42,16 +52,23 @@ def scarce(labels: Sequence[str], splits: Mapping[Split, Sequence[Recording]]) -
     Raises:
         ExportError: no label would be left.
     """
-    held_out = [*splits["validation"], *splits["test"]]
-    found = []
-    for label in labels:
-        rows = [row for row in held_out if row.event == label]
-        left_out = LeftOut(label, len(rows), len({row.group for row in rows}))
-        if left_out.clips < LEAST_CLIPS or left_out.sources < LEAST_SOURCES:
-            found.append(left_out)
+    counted = (LeftOut(label, *_held_out(label, splits)) for label in labels)
+    found = [label for label in counted if not label.enough]
     if len(found) == len(labels):
         raise ExportError(f"no label can ship: {found[0].label} has {found[0].reason}")
     return tuple(found)
+
+
+def never_labels(labels: Sequence[str], splits: Mapping[Split, Sequence[Recording]]) -> tuple[HeldOut, ...]:
+    """Every other sound that held-out recordings are named after, the commonest first."""
+    events = {row.event for split in ("validation", "test") for row in splits[split]} - {*labels, ""}
+    counted = [HeldOut(event, *_held_out(event, splits)) for event in events]
+    return tuple(sorted(counted, key=lambda event: (-event.clips, event.label)))
+
+
+def _held_out(event: str, splits: Mapping[Split, Sequence[Recording]]) -> tuple[int, int]:
+    rows = [row for row in (*splits["validation"], *splits["test"]) if row.event == event]
+    return len(rows), len({row.group for row in rows})
 
 
 def without(checkpoint: Checkpoint, left_out: Sequence[LeftOut]) -> Checkpoint:

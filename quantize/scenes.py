@@ -37,14 +37,17 @@ PER_HOUR = {
 
 CAUSE_MARGIN_S = 0.3
 
+WITHIN = ", within a mark"
+"""Who marks coughs often marks a peal of them as one: what is heard there after its onset is no sound that was not."""
+
 
 @dataclass(frozen=True)
 class Sound:
-    """A sound to place: samples, what it is, and the onsets marked in it (seconds from its start)."""
+    """A sound to place: samples, what it is, and (onset, offset) of what is marked in it, seconds from its start."""
 
     samples: Samples
     kind: str
-    onsets_s: tuple[float, ...] = ()
+    marks_s: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,14 @@ class Scene:
     @property
     def onsets_s(self) -> list[float]:
         """Onsets of all marked events."""
-        return [placed.start_s + onset for placed in self.placed for onset in placed.sound.onsets_s]
+        return [placed.start_s + onset for placed in self.placed for onset, _ in placed.sound.marks_s]
 
     def cause(self, time_s: float) -> str:
-        """What sounds at a time: the kind of the sound placed there, or the ambience."""
+        """What sounds at a time: the kind of the sound placed there, and if its mark holds it, or the ambience."""
         for placed in self.placed:
             if placed.start_s - CAUSE_MARGIN_S <= time_s <= placed.stop_s + CAUSE_MARGIN_S:
-                return placed.sound.kind
+                within = any(onset <= time_s - placed.start_s < offset for onset, offset in placed.sound.marks_s)
+                return placed.sound.kind + (WITHIN if within else "")
         return "ambience"
 
 
@@ -100,7 +104,7 @@ class Composer:
 
     def scene(self, rng: np.random.Generator) -> Scene:
         """Draw a scene: sounds in random order with random pauses, over ambience. Kinds nobody recorded are absent."""
-        samples = self._ambience(rng)
+        samples = self.ambience(rng)
         rates = {kind: rate for kind, rate in PER_HOUR.items() if kind in self.by_kind}
         kinds = [kind for kind, rate in rates.items() for _ in range(rng.poisson(rate * SCENE_S / 3600))]
         rng.shuffle(kinds)
@@ -118,20 +122,8 @@ class Composer:
             placed.append(Placed(sound, start / self.rate, time_s))
         return Scene(np.clip(samples, -1.0, 1.0), tuple(placed))
 
-    def _kind(self, recording: Recording) -> str:
-        """What a recording is used for; nothing for an unmarked one of the label."""
-        if recording.event == self.label:
-            return MARKED if recording.times_s else ""
-        if recording.event in PER_HOUR:
-            return recording.event
-        return "bed" if recording.event in BEDS else "other"
-
-    def _draw(self, kind: str, rng: np.random.Generator) -> tuple[Recording, Samples]:
-        clips = self.by_kind[kind]
-        return clips[int(rng.integers(len(clips)))]
-
-    def _ambience(self, rng: np.random.Generator) -> Samples:
-        """A recorded bed repeated with crossfades, or coloured noise, at AMBIENCE_DBFS."""
+    def ambience(self, rng: np.random.Generator) -> Samples:
+        """A scene's length of a recorded bed repeated with crossfades, or coloured noise, at AMBIENCE_DBFS."""
         length = round(SCENE_S * self.rate)
         if "bed" not in self.by_kind or rng.random() < NOISE_SHARE:
             return coloured_noise(length, rng.uniform(0.0, 2.0), rng) * np.float32(decibels(AMBIENCE_DBFS))
@@ -147,17 +139,31 @@ class Composer:
         level = np.sqrt(np.mean(np.square(bed, dtype=np.float64))) + 1e-9
         return np.asarray(bed * (decibels(AMBIENCE_DBFS) / level), dtype=np.float32)
 
+    def _kind(self, recording: Recording) -> str:
+        """What a recording is used for; nothing for an unmarked one of the label."""
+        if recording.event == self.label:
+            return MARKED if recording.times_s else ""
+        if recording.event in PER_HOUR:
+            return recording.event
+        return "bed" if recording.event in BEDS else "other"
+
+    def _draw(self, kind: str, rng: np.random.Generator) -> tuple[Recording, Samples]:
+        clips = self.by_kind[kind]
+        return clips[int(rng.integers(len(clips)))]
+
     def _sound(self, kind: str, rng: np.random.Generator) -> Sound:
         recording, samples = self._draw(kind, rng)
         if kind == MARKED:
-            first_s, last_s, onsets_s = bout(recording, len(samples) / self.rate, rng)
+            first_s, last_s, marks_s = bout(recording, len(samples) / self.rate, rng)
             piece = faded(samples[round(first_s * self.rate) : round(last_s * self.rate)], self.rate)
-            return Sound(piece, recording.event, tuple(onset - first_s for onset in onsets_s))
+            return Sound(piece, recording.event, tuple((on - first_s, off - first_s) for on, off in marks_s))
         return Sound(faded(samples, self.rate), recording.event)
 
 
-def bout(recording: Recording, duration_s: float, rng: np.random.Generator) -> tuple[float, float, list[float]]:
-    """One to four marked events that follow each other: where to cut, and their onsets, in seconds of the recording.
+def bout(
+    recording: Recording, duration_s: float, rng: np.random.Generator
+) -> tuple[float, float, tuple[tuple[float, float], ...]]:
+    """One to four marked events that follow each other: where to cut, and their marks, in seconds of the recording.
 
     A cut lies a little before the first and after the last of them, at most half-way to a neighbour.
     """
@@ -168,7 +174,7 @@ def bout(recording: Recording, duration_s: float, rng: np.random.Generator) -> t
     following = times[begin + len(chosen)][0] if begin + len(chosen) < len(times) else duration_s
     first_s = max(chosen[0][0] - 0.1, (previous + chosen[0][0]) / 2)
     last_s = min(chosen[-1][1] + 0.3, (chosen[-1][1] + following) / 2)
-    return first_s, last_s, [onset for onset, _ in chosen]
+    return first_s, last_s, chosen
 
 
 def faded(samples: Samples, sample_rate_hz: int) -> Samples:

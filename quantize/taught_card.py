@@ -5,8 +5,6 @@ Written from results alone, as `quantize.card` is for events in rooms. It speaks
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from edge.events import REGION_LIMIT_S
 from quantize.card import FEW_CLIPS, auroc_table, failures, operating_points, precision, training
 from quantize.questions import SPECIFICITY
@@ -18,31 +16,14 @@ HEARD = {
 }
 
 
-@dataclass(frozen=True)
-class Size:
-    """What the encoder costs."""
-
-    parameters: int
-    multiply_adds: int
-    """For one window."""
-    window_s: float
-
-    def __str__(self) -> str:
-        per_2_s = 2.0 * self.multiply_adds / self.window_s
-        return (
-            f"{self.parameters / 1e6:.3f} M parameters, {self.multiply_adds / 1e6:.1f} M multiply-adds a window of "
-            f"{self.window_s:g} s ({per_2_s / 1e6:.1f} M for 2 s)"
-        )
-
-
-def taught_card(results: Results, size: Size, has_prompts: bool) -> str:
+def taught_card(results: Results, has_prompts: bool) -> str:
     """Write the card."""
-    sections = [_purpose(results, size, has_prompts), training(results), _accuracy(results)]
+    sections = [_purpose(results, has_prompts), training(results), _accuracy(results)]
     sections += [failures(results.failures), _points(results), precision(results), _limitations(results)]
     return "\n\n".join(sections) + "\n"
 
 
-def _purpose(results: Results, size: Size, has_prompts: bool) -> str:
+def _purpose(results: Results, has_prompts: bool) -> str:
     manifest = results.manifest
     labels = ", ".join(label.name for label in manifest.labels)
     breathing = (
@@ -58,7 +39,7 @@ Scores {labels} in sound taken {HEARD[manifest.modality]}: {manifest.front_end.s
 sounds like the recordings in which listeners heard a {labels.split(", ", maxsplit=1)[0]}. The embedding of a window
 (`embedding`, {manifest.embedding_size} numbers) is for one's own models.{prompts}{breathing}
 
-The encoder has {size}.
+The encoder has {results.size}.
 
 **Not a medical device.** It does not diagnose, and says nothing about anybody's health: a high score names a sound, a
 low one excludes nothing. It must not be relied on for the care of a patient."""

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from bench.mosquitto import accepts, configure, find_mosquitto, free_port
 from tests.needs import lacking
 
 PATIENCE_S = 60.0
@@ -49,13 +47,6 @@ def eventually(condition: Callable[[], bool], what: str, timeout_s: float = PATI
         time.sleep(0.02)
 
 
-def free_port() -> int:
-    """A TCP port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Broker:
     """A broker process; a context manager that starts it and leaves none behind."""
 
@@ -70,7 +61,7 @@ class Broker:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         try:
-            eventually(self._accepts, f"broker on port {self.port}; its log is {self.log}")
+            eventually(lambda: accepts(self.port), f"broker on port {self.port}; its log is {self.log}")
         except BaseException:
             self.kill()
             raise
@@ -90,13 +81,6 @@ class Broker:
         self.send_signal(signal.SIGUSR1)
         eventually((self.log.parent / "mosquitto.db").exists, "the broker's session file")
 
-    def _accepts(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
     def __enter__(self) -> Broker:
         self.start()
         return self
@@ -109,19 +93,12 @@ class Broker:
 
 def mosquitto(folder: Path, *, settings: str = "allow_anonymous true", port: int = 0) -> Broker:
     """A mosquitto that keeps its sessions in `folder`. Skips where mosquitto is missing, and fails there in CI."""
-    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    program = find_mosquitto()
     if program is None:
         lacking("mosquitto is not installed")
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
-    configuration = folder / "mosquitto.conf"
-    # A killed broker loses what it has acknowledged but still holds in memory. These limits and a subscriber with QoS
-    # 0, which the broker need not wait for, leave nothing there: what it acknowledged, it has handed to the kernel.
-    configuration.write_text(
-        f"listener {port} 127.0.0.1\n{settings}\npersistence true\npersistence_location {folder}/\n"
-        "max_inflight_messages 0\nmax_queued_messages 0\nqueue_qos0_messages true\n"
-        + ("" if os.geteuid() else "user root\n")
-    )
+    configuration = configure(folder, port, settings)
     return Broker([program, "-v", "-c", str(configuration)], port, folder / "mosquitto.log")
 
 

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,19 +20,34 @@ ROOT = Path(__file__).parents[1]
 BASE = "acula/ward-3/bed-12"
 
 
+def is_gone(process: int) -> bool:
+    """Whether it has ended; one that nobody has reaped yet, as of an init that does not, has."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in "ZX"
+
+
 class Daemon:
     """`python -m edge run` with a bundle for tests; a context manager that leaves no process behind."""
 
-    def __init__(self, bundle: Path, folder: Path, port: int, *arguments: str) -> None:
-        """Start it: unless told otherwise by `arguments`, it listens to standard input at 16 kHz."""
+    def __init__(self, bundle: Path, folder: Path, port: int, *arguments: str, under: Sequence[str] = ()) -> None:
+        """Start it: unless told otherwise by `arguments`, it listens to standard input at 16 kHz.
+
+        under: a command line before that of the program, which becomes it.
+        """
         self.outbox = folder / "outbox.db"
         self._log = (folder / "daemon.log").open("w+b")
         command = [sys.executable, "-m", "edge", "run", "--device.site", "ward-3", "--device.name", "bed-12"]
         command += ["--bundle.path", str(bundle), "--bundle.allow_unsigned", "--mqtt.port", str(port)]
         command += ["--outbox.path", str(self.outbox), "--source.kind", "stdin"]
+        if "--source.kind" not in arguments:
+            # A test may feed nothing for as long as a busy machine takes for the rest.
+            command += ["--source.stall_s", "600"]
         command += ["--metrics.port", "0", *arguments]
         self.process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
+            [*under, *command], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
         )
 
     def hear(self, sound: NDArray[np.float32]) -> None:

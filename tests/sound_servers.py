@@ -16,10 +16,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from bench import pulseaudio
 from tests.brokers import eventually
 from tests.needs import lacking
-
-PROGRAMS = ("pulseaudio", "pactl", "paplay")
 
 
 class SoundServer:
@@ -29,26 +28,19 @@ class SoundServer:
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        missing = [program for program in PROGRAMS if shutil.which(program) is None]
+        missing = [program for program in pulseaudio.PROGRAMS if shutil.which(program) is None]
         if missing:
             lacking(f"{', '.join(missing)} not installed")
         # Not tmp_path: the name of a socket may have 107 letters at most.
         self.folder = Path(tempfile.mkdtemp(prefix="sound-"))
-        self._socket = self.folder / "native"
         self._process: subprocess.Popen[bytes] | None = None
         self._modules: dict[str, str] = {}
-        (self.folder / ".asoundrc").write_text("pcm.pulse { type pulse }\n")
-        (self.folder / "client.conf").write_text("autospawn = no\nenable-shm = no\n")
-        for variable in ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "PULSE_RUNTIME_PATH", "PULSE_STATE_PATH"):
-            monkeypatch.setenv(variable, str(self.folder))
-        monkeypatch.setenv("PULSE_SERVER", f"unix:{self._socket}")
-        monkeypatch.setenv("PULSE_CLIENTCONFIG", str(self.folder / "client.conf"))
+        for variable, value in pulseaudio.environment(self.folder).items():
+            monkeypatch.setenv(variable, value)
 
     def start(self) -> None:
         """Start the server, without any device."""
-        command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm"]
-        command += [f"--log-target=file:{self.folder / 'log'}"]
-        command += ["-L", f"module-native-protocol-unix socket={self._socket} auth-anonymous=1"]
+        command = pulseaudio.command(self.folder)
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         eventually(self._answers, f"PulseAudio; its log is {self.folder / 'log'}")
 
@@ -61,8 +53,7 @@ class SoundServer:
 
     def plug_in(self, name: str, *, rate_hz: int = 48_000, channels: int = 1) -> None:
         """Add the input `name`.monitor, which records what is played to `name`."""
-        settings = [f"sink_name={name}", f"rate={rate_hz}", f"channels={channels}"]
-        self._modules[name] = self._control("load-module", "module-null-sink", *settings).strip()
+        self._modules[name] = self._control("load-module", *pulseaudio.null_sink(name, rate_hz, channels)).strip()
 
     def unplug(self, name: str) -> None:
         """Remove it, as if its plug had been pulled."""

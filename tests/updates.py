@@ -1,4 +1,4 @@
-"""Bundles to update to, for the tests of updates."""
+"""Bundles made of the one for tests: of other versions, as archives, with another label."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from edge.bundle import write_manifest
 from edge.config import Settings
 from edge.errors import UpdateError
+from edge.manifest import Manifest
 from edge.update.archive import pack
 from edge.update.install import Installer
 from edge.update.record import RecordFile
@@ -39,6 +41,14 @@ def next_version(bundle: Path, folder: Path, version: str = "2.0.0") -> Path:
 def archive_of(bundle: Path, folder: Path, version: str = "2.0.0") -> Path:
     """The same bundle under another version, as one `.tar`."""
     return pack(next_version(bundle, folder, version), folder / f"room-{version}.tar")
+
+
+def knowing_speech(folder: Path) -> Path:
+    """The bundle in `folder` as version 3.0.0, whose bursts of low noise stand for speech now."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["labels"][1]["name"] = "speech"
+    write_manifest(folder, Manifest.model_validate(manifest | {"version": "3.0.0"}))
+    return folder
 
 
 def tree(folder: Path) -> set[str]:

@@ -14,6 +14,7 @@ from edge.events import Event
 from edge.hooks import Hooks
 from edge.listener import Listener, Pace
 from edge.listeners import Listeners
+from edge.metrics import Metrics
 from edge.pipeline import Model
 from edge.sources.base import Block
 from tests.brokers import eventually
@@ -62,6 +63,15 @@ class Ward:
             Listener(source.name, source, model, Settings(), pace=pace, keep=self._keep, hooks=self.hooks)
             for source in sources
         )
+        self._metrics = Metrics(self.hooks, version="1", bundle="tiny-1.2.3", backend="stuck", labels=("cough",))
+        for listener in self.listeners:
+            self._metrics.watch(listener)
+
+    def told_s(self, name: str) -> tuple[float | None, float | None]:
+        """What the figures of a source say: seconds of sound that were heard, and that are missing."""
+        figures = ("acula_audio_seconds_total", "acula_gap_seconds_total")
+        heard, missing = (self._metrics.registry.get_sample_value(figure, {"source": name}) for figure in figures)
+        return heard, missing
 
     def _keep(self, listener: Listener, event: Event) -> None:
         self.found[listener.name].append(event)

@@ -13,12 +13,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from align.corpora.reading import audio_files, find, read_rows
+from align.corpora.reading import audio_files, find, named, read_rows
 from align.corpora.recording import Listing, Recording
 from align.corpora.splits import split_by_group
 
 NAME = "bmd-hs"
 FILE = re.compile(r"([A-Z]+)_(\d+)_(sit|sup)_(Mit|Aor|Tri|Pul)\w*", re.IGNORECASE)
+VALVES = {"mit": "MV", "aor": "AV", "tri": "TV", "pul": "PV"}
 DISEASES = ("as", "ar", "mr", "ms", "n")
 
 
@@ -34,13 +35,10 @@ def read(root: Path) -> Listing:
         number = re.search(r"\d+", next(iter(row.values())))
         if number:
             diseases[int(number[0])] = {name: row[name] for name in DISEASES if row[name] in ("0", "1")}
-    recordings, problems = [], []
-    for path in audio_files(folder):
-        name = FILE.fullmatch(path.stem)
-        if name is None:
-            problems.append(f"{path}: not a name of this corpus")
-            continue
-        diagnosis, person, posture, valve = (part.casefold() for part in name.groups())
+    recordings: list[Recording] = []
+    problems: list[str] = []
+    for path, name in named(audio_files(folder), FILE, problems):
+        diagnosis, person, posture, valve = (part.casefold() for part in name)
         if int(person) not in diseases:
             problems.append(f"{path}: person {int(person)} is not in {table.name}")
         recordings.append(
@@ -51,7 +49,7 @@ def read(root: Path) -> Listing:
                 split="train",
                 modality="heart",
                 event="heart",
-                metadata={"posture": posture, "site": valve},
+                metadata={"posture": posture, "site": VALVES[valve]},
                 labels={"diagnosis": diagnosis} | diseases.get(int(person), {}),
             )
         )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from align.corpora.reading import audio_files, find, known
+from align.corpora.reading import audio_files, find, known, named
 from align.corpora.recording import Listing, Recording
 from align.corpora.splits import split_by_group
 
@@ -28,15 +28,14 @@ def read(root: Path) -> Listing:
         CorpusError: `root` is not this corpus.
     """
     folder = find(root, NAME, "training_data")
-    files = [path for path in audio_files(folder) if FILE.fullmatch(path.stem)]
-    problems = [f"{path}: not a name of this corpus" for path in audio_files(folder) if path not in set(files)]
+    problems: list[str] = []
+    files = list(named(audio_files(folder), FILE, problems))
     children = {path.stem: _about(path) for path in sorted(folder.glob("*.txt")) if path.stem.isdecimal()}
     pairs = [(child, about.get("additional_id", "")) for child, about in children.items()]
     # Of the two numbers of a child who came twice the smaller one, whichever of the two texts names the other.
     twin = {max(pair, key=int): min(pair, key=int) for pair in pairs if pair[1].isdecimal()}
     recordings = []
-    for path in files:
-        child, place = path.stem.split("_")[:2]
+    for path, (child, place) in files:
         if child not in children:
             problems.append(f"{path}: no {child}.txt beside it")
             continue
@@ -58,7 +57,7 @@ def read(root: Path) -> Listing:
                 labels=labels | ({"murmur_here": here} if here else {}),
             )
         )
-    heard = {path.stem.split("_")[0] for path in files}
+    heard = {child for _, (child, _) in files}
     problems += [f"{folder / child}.txt: no recording of this child" for child in children.keys() - heard]
     return Listing(split_by_group(recordings, "murmur"), sorted(problems))
 

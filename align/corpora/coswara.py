@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from align.corpora.reading import audio_files, find, known, look, read_cells, read_rows
+from align.corpora.reading import audio_files, find, known, look, read_cells, read_rows, to_sex
 from align.corpora.recording import Listing, Recording
 from align.corpora.splits import split_by_group
 
@@ -57,7 +57,7 @@ def read(root: Path) -> Listing:
                 labels=known(
                     {
                         "covid_status": row["covid_status"].casefold(),
-                        "sex": row["g"].casefold(),
+                        "sex": to_sex(row["g"]),
                         "smoker": YES_NO.get(row["smoker"].casefold(), ""),
                     }
                 ),

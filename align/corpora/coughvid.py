@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from align.corpora.reading import AUDIO_SUFFIXES, find, known, read_rows, to_number
+from align.corpora.reading import AUDIO_SUFFIXES, find, known, read_rows, to_number, to_sex
 from align.corpora.recording import Listing, Recording
 from align.corpora.splits import split_by_group
 
@@ -33,7 +33,7 @@ def read(root: Path) -> Listing:
     for row in read_rows(table, "uuid", "cough_detected", "gender", "status"):
         about = known(row)
         uuid = about.pop("uuid", "")
-        status, sex = about.pop("status", "").casefold(), about.pop("gender", "").casefold()
+        status, sex = about.pop("status", "").casefold(), to_sex(about.pop("gender", ""))
         recordings.append(
             Recording(
                 path=files.get(uuid, folder / f"{uuid}.webm"),
@@ -44,7 +44,7 @@ def read(root: Path) -> Listing:
                 event="cough" if (to_number(row["cough_detected"]) or 0.0) >= SURE_COUGH else "",
                 licence="CC-BY-4.0",
                 metadata=about,
-                labels=known({"status": status, "sex": sex if sex in ("female", "male") else ""}),
+                labels=known({"status": status, "sex": sex}),
             )
         )
     return Listing(split_by_group(recordings, "status"))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from align.corpora.reading import find, known, read_rows
+from align.corpora.reading import find, known, read_rows, to_sex
 from align.corpora.recording import CorpusError, Listing, Recording, Split
 
 NAME = "covid19-sounds"
@@ -35,6 +35,8 @@ def read(root: Path) -> Listing:
     recordings, problems = [], []
     for line, row in enumerate(rows, start=2):
         about = known({name: row.get(name, "") for name in header})
+        # Ages are ranges (20-29), and sex may be "other" or "pnts" (prefers not to say).
+        about = known(about | {"age": "", "age_range": about.get("age", ""), "sex": to_sex(about.get("sex", ""))})
         user, split = about.pop("uid", ""), SPLITS.get(about.pop("split", ""))
         symptom, folder = about.pop("label", ""), about.pop(folder_column, "")
         names = {kind: about.pop(column, "").replace("\\", "/") for kind, column in file_columns.items()}

@@ -13,14 +13,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from align.corpora.reading import audio_files, find, known
+from align.corpora.reading import audio_files, find, known, named, to_sex
 from align.corpora.recording import Listing, Recording
 from align.corpora.splits import split_by_group
 
 NAME = "kauh"
 FILE = re.compile(r"([BDE])P(\d+)_(.+),([^,]*),([^,]*),([^,]*),([^,]*)", re.IGNORECASE)
 SPELLINGS = {"n": "normal", "bron": "bronchitis", "plueral effusion": "pleural effusion"}
-SEXES = {"m": "male", "f": "female"}
 
 
 def read(root: Path) -> Listing:
@@ -29,13 +28,10 @@ def read(root: Path) -> Listing:
     Raises:
         CorpusError: `root` is not this corpus.
     """
-    recordings, problems = [], []
-    for path in audio_files(find(root, NAME, "Audio Files")):
-        name = FILE.fullmatch(path.stem)
-        if name is None:
-            problems.append(f"{path}: not a name of this corpus")
-            continue
-        filtered, person, diagnosis, sound, location, age, sex = (" ".join(part.split()) for part in name.groups())
+    recordings: list[Recording] = []
+    problems: list[str] = []
+    for path, name in named(audio_files(find(root, NAME, "Audio Files")), FILE, problems):
+        filtered, person, diagnosis, sound, location, age, sex = (" ".join(part.split()) for part in name)
         about = {"filter": filtered.upper(), "location": location.upper(), "age": age}
         recordings.append(
             Recording(
@@ -45,7 +41,7 @@ def read(root: Path) -> Listing:
                 split="train",
                 modality="lung",
                 event="breath",
-                metadata=known(about | {"sex": SEXES.get(sex.casefold(), "")}),
+                metadata=known(about | {"sex": to_sex(sex)}),
                 labels=known({"diagnosis": _diagnosis(diagnosis), "sound": sound.upper()}),
             )
         )

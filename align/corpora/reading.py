@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
@@ -86,6 +87,18 @@ def audio_files(folder: Path, pattern: str = "*") -> list[Path]:
     )
 
 
+def named(
+    paths: Iterable[Path], pattern: re.Pattern[str], problems: list[str]
+) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Files whose name without suffix is of the `pattern`, with its groups; each of the others becomes a problem."""
+    for path in paths:
+        name = pattern.fullmatch(path.stem.strip())
+        if name is None:
+            problems.append(f"{path}: not a name of this corpus")
+        else:
+            yield path, name.groups()
+
+
 def read_rows(path: Path, *columns: str) -> list[dict[str, str]]:
     """Rows of a table with a header, separated by comma, semicolon or tab: lower-case column name to stripped cell.
 
@@ -144,6 +157,11 @@ def to_number(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def to_sex(text: str) -> str:
+    """`female` or `male`, or nothing where somebody is neither or would not say."""
+    return {"f": "female", "female": "female", "m": "male", "male": "male"}.get(text.strip().casefold(), "")
 
 
 def to_marks(where: Path, marks: Iterable[tuple[str, str, str]], unit_s: float = 1.0) -> tuple[list[Mark], list[str]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from align.corpora.reading import audio_files, find, known, read_sheet
+from align.corpora.reading import audio_files, find, known, named, read_sheet
 from align.corpora.recording import CorpusError, Listing, Recording
 from align.corpora.splits import split_by_group
 
@@ -27,13 +27,10 @@ def read(root: Path) -> Listing:
     """
     folder = find(root, NAME, "RespiratoryDatabase@TR")
     severity = _severities(find(root, NAME, "Labels.xlsx", "RespiratoryDatabase@TR/Labels.xlsx"))
-    recordings, problems = [], []
-    for path in audio_files(folder):
-        name = FILE.fullmatch(path.stem.strip())
-        if name is None:
-            problems.append(f"{path}: not a name of this corpus")
-            continue
-        person, place = (part.upper() for part in name.groups())
+    recordings: list[Recording] = []
+    problems: list[str] = []
+    for path, name in named(audio_files(folder), FILE, problems):
+        person, place = (part.upper() for part in name)
         if person not in severity:
             problems.append(f"{path}: {person} is not in Labels.xlsx")
         recordings.append(

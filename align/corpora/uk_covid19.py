@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from align.corpora.reading import find, known, read_rows, to_number
+from align.corpora.reading import find, known, read_rows, to_number, to_sex
 from align.corpora.recording import Listing, Recording, Split
 
 NAME = "uk-covid19"
@@ -48,6 +48,7 @@ def read(root: Path) -> Listing:
             unsplit += 1
             continue
         about = known(people.get(person, {}) | place)
+        about |= known({"sex": to_sex(about.pop("gender", ""))})
         result = about.pop("covid_test_result", "").casefold()
         labels = {"covid": result} if result in ("positive", "negative") else {}
         for kind, event in EVENTS.items():

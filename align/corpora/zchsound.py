@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from align.corpora.reading import find, known, look, read_rows
+from align.corpora.reading import find, known, look, read_rows, to_sex
 from align.corpora.recording import Listing, Recording
 from align.corpora.splits import split_by_group
 
 NAME = "zchsound"
 COLUMNS = ("fileName", "gender", "age(days)", "diagnosis")
-SEXES = {"m": "male", "f": "female"}
 
 
 def read(root: Path) -> Listing:
@@ -41,7 +40,7 @@ def _part(table: Path, folder: Path, quality: str) -> list[Recording]:
     recordings = []
     for row in read_rows(table, *COLUMNS):
         name = row["filename"].removesuffix(".wav")
-        about = {"quality": quality, "age_days": row["age(days)"], "sex": SEXES.get(row["gender"].casefold(), "")}
+        about = {"quality": quality, "age_days": row["age(days)"], "sex": to_sex(row["gender"])}
         recordings.append(
             Recording(
                 path=look(folder, f"{name}.wav") or folder / f"{name}.wav",

@@ -12,11 +12,14 @@ from edge.settings import ProgramSettings
 
 
 class ReportSettings(ProgramSettings):
-    """Write a clinical report of every recording of a table, from its metadata."""
+    """Write a clinical report of every recording, from its metadata."""
 
     model_config = SettingsConfigDict(env_prefix="ACULA_REPORT__")
 
-    recordings: Path = Field(description="CSV that lists the recordings: path, group, split, and columns of metadata")
+    recordings: Path = Field(
+        description="CSV that lists the recordings (path, group, split, and columns of metadata), or a folder that "
+        "python -m align.prepare wrote"
+    )
     output: Path = Field(description="Parquet file for the reports; a run found there is resumed")
     corpora: tuple[str, ...] = Field((), description="corpora to write reports of (default: all)")
     hide: tuple[str, ...] = Field((), description="labels that no report may state, nor what implies them")

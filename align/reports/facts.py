@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from align.corpora import Recording
+from align.files import relative
 from align.reports.errors import ReportError
 from align.reports.lexicon import tokens_of
 from align.reports.values import NO, UNKNOWN, YES
@@ -67,13 +68,22 @@ def hide(labels: Iterable[str]) -> frozenset[str]:
     return frozenset(hidden)
 
 
-def brief_all(rows: Sequence[Recording], table: Path, hidden: frozenset[str] = frozenset()) -> list[Brief]:
-    """What to write of every recording of a table.
+def brief_all(
+    rows: Sequence[Recording], table: Path, hidden: frozenset[str] = frozenset(), *, root: Path | None = None
+) -> list[Brief]:
+    """What to write of every recording.
+
+    Args:
+        rows: the recordings.
+        table: where they are listed, for messages.
+        hidden: facts that no report may state.
+        root: folder below which a recording's path is its key; that of the table where none is given.
 
     Raises:
         ReportError: a value cannot be read, or no recording has a single fact to state. The message names it.
     """
-    briefs = [_brief(row, table, hidden) for row in rows]
+    root = table.parent if root is None else root
+    briefs = [_brief(row, table, hidden, relative(row.path, root)) for row in rows]
     if briefs and not any(set(brief.asked) - {"modality"} for brief in briefs):
         columns = ", ".join(["event", *(fact.columns[0] for fact in FACTS if fact.columns)])
         left = f" once {', '.join(sorted(hidden))} are hidden" if hidden else ""
@@ -81,7 +91,7 @@ def brief_all(rows: Sequence[Recording], table: Path, hidden: frozenset[str] = f
     return briefs
 
 
-def _brief(row: Recording, table: Path, hidden: frozenset[str]) -> Brief:
+def _brief(row: Recording, table: Path, hidden: frozenset[str], key: str) -> Brief:
     known = {
         name: value
         for name, value in _read(row, table).items()
@@ -90,7 +100,7 @@ def _brief(row: Recording, table: Path, hidden: frozenset[str]) -> Brief:
     asked = [name for name, value in known.items() if name != "modality" and _worth_saying(name, value, known)]
     if "modality" in known and (known["modality"] != "airborne" or not asked):
         asked.insert(0, "modality")
-    return Brief(_key(row.path, table), known, tuple(asked), hidden)
+    return Brief(key, known, tuple(asked), hidden)
 
 
 @functools.cache
@@ -101,10 +111,6 @@ def _tells(value: str, hidden: frozenset[str]) -> bool:
     phrases = [phrase for fact in facts for several in fact.stated_by.values() for phrase in several]
     phrases += [phrase for fact in facts for phrase in fact.subjects]
     return any(f" {' '.join(tokens_of(phrase))} " in words for phrase in phrases)
-
-
-def _key(path: Path, table: Path) -> str:
-    return path.relative_to(table.parent).as_posix() if path.is_relative_to(table.parent) else path.as_posix()
 
 
 def _read(row: Recording, table: Path) -> dict[str, str]:

@@ -41,8 +41,6 @@ class SharedBackend:
         self._backend = backend
         self._waiting: deque[_Request] = deque()
         self._changed = threading.Condition()
-        self._in_hand = 0
-        self._closed = False
         self._begun: float | None = None
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
@@ -54,12 +52,6 @@ class SharedBackend:
         return 0.0 if begun is None else time.monotonic() - begun
 
     @property
-    def pending(self) -> int:
-        """Windows that have not been answered."""
-        with self._changed:
-            return len(self._waiting) + self._in_hand
-
-    @property
     def trouble(self) -> str:
         """Why nothing is analysed; empty while all is well."""
         return "the runtime does not answer" if self.busy_s > SLOW_S else ""
@@ -68,8 +60,6 @@ class SharedBackend:
         """Run one window and wait for it. Raises what the runtime raises."""
         request = _Request(waveform)
         with self._changed:
-            if self._closed:
-                raise RuntimeError("this backend has been closed")
             self._waiting.append(request)
             self._changed.notify()
         request.done.wait()
@@ -78,14 +68,9 @@ class SharedBackend:
         assert request.output is not None  # noqa: S101 - the one or the other is set
         return request.output
 
-    def close(self) -> None:
-        """End the thread once everything that waits has been answered; later windows are refused."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-
     def _run(self) -> None:
-        while batch := self._take():
+        while True:
+            batch = self._take()
             self._begun = time.monotonic()
             try:
                 outputs = self._infer([request.waveform for request in batch])
@@ -100,9 +85,8 @@ class SharedBackend:
 
     def _take(self) -> list[_Request]:
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._waiting) or self._closed)
-            self._in_hand = min(len(self._waiting), LARGEST_BATCH)
-            return [self._waiting.popleft() for _ in range(self._in_hand)]
+            self._changed.wait_for(lambda: bool(self._waiting))
+            return [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_BATCH))]
 
     def _infer(self, waveforms: list[NDArray[np.float32]]) -> list[Output]:
         if len(waveforms) > 1 and isinstance(self._backend, BatchBackend):

@@ -42,7 +42,12 @@ def open_source(settings: SourceSettings) -> Source:
         if sys.stdin is None:
             raise AudioError("source.kind is stdin, and standard input is closed: feed it, or set another source.kind")
         stream = cast("io.BufferedReader", sys.stdin.buffer)
-        source = StdinSource(stream, sample_rate_hz=settings.sample_rate_hz, channels=settings.channels)
+        source = StdinSource(
+            stream,
+            sample_rate_hz=settings.sample_rate_hz,
+            channels=settings.channels,
+            stall_s=settings.stall_s,
+        )
         return _one_channel(source, settings.channel)
     if not settings.path:
         raise ConfigError(f"source.path is empty: it names the {settings.kind} to hear; or set another source.kind")

@@ -9,6 +9,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 384_000
+# Full scale is 1, and a loud float file may exceed it. What exceeds it by so much is integers that were stored as they
+# are, whose silence would be analysed as noise, or damage.
+LARGEST_SAMPLE = 100.0
+
 
 @dataclass(frozen=True)
 class Block:
@@ -27,13 +32,16 @@ class Source(Protocol):
 
     name: the `source` of its events.
     sample_rate_hz, channels: of every block; known once the first block has been yielded, and fixed from then on.
-    trouble: what keeps a live source from delivering sound, for the status; empty while it is well.
     """
 
     name: str
     sample_rate_hz: int
     channels: int
-    trouble: str
+
+    @property
+    def trouble(self) -> str:
+        """What keeps a live source from delivering sound, for the status; empty while it is well."""
+        ...
 
     def blocks(self) -> Iterator[Block]:
         """Blocks in order until the source ends or is closed; AudioError when it turns unusable.

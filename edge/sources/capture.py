@@ -5,7 +5,8 @@ until it is killed; sound that PortAudio has lost is a jump in the positions. `l
 What goes wrong is one line on standard error that begins with ``error:``.
 
 It is a process of its own because PortAudio may hang or crash when a device is unplugged, and sees new devices only
-when it starts anew. It imports as little as it can, to start fast. Does not: mix, resample, judge, or try again.
+when it starts anew. It imports as little as it can, to start fast and stay small: named tuples, because dataclasses
+load 1 MB of other modules. Does not: mix, resample, judge, or try again.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import os
 import re
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyaudio
 
@@ -42,22 +43,23 @@ _PLUMBING = frozenset(
 """What ALSA's own configuration defines everywhere: other ways to a card that is listed, or none. They can be opened by
 name all the same."""
 
+PULSE_ALONE = Path(__file__).with_name("pulse.conf")
+
 _UNFIT = (pyaudio.paInvalidSampleRate, pyaudio.paInvalidChannelCount, pyaudio.paSampleFormatNotSupported)
 _HARDWARE = re.compile(r"\(hw:(\d+),(\d+)\)$")
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(NamedTuple):
     """Something to record from.
 
     identity: what `source.device` calls it.
     label: what PortAudio or PulseAudio calls it.
-    index: of PortAudio, good until it ends.
+    number: of PortAudio, good until it ends.
     """
 
     identity: str
     label: str
-    index: int
+    number: int
     rate_hz: int
     channels: int
 
@@ -65,17 +67,28 @@ class Input:
 def main() -> None:
     """Do what the command line says."""
     die_with_parent()
-    audio = pyaudio.PyAudio()
     command, *arguments = sys.argv[1:]
     if command == "list":
-        print(json.dumps([asdict(found) for found in inputs(audio)]))
-    else:
-        _listen(audio, arguments[0], int(arguments[1]))
+        print(json.dumps([found._asdict() for found in inputs(pyaudio.PyAudio())]))
+        return
+    device, channel = arguments
+    if device.startswith(PULSE):
+        _show_pulse_alone()
+    _listen(pyaudio.PyAudio(), device, int(channel))
+
+
+def _show_pulse_alone() -> None:
+    """Let ALSA define nothing but its way to PulseAudio, unless somebody has told it what to read.
+
+    PortAudio opens all that is defined, and ALSA's plugins load FFmpeg and more for it: 15 MB that stay to the end.
+    """
+    if not re.search(r"[\s:]", str(PULSE_ALONE)):  # at which ALSA splits the variable
+        os.environ.setdefault("ALSA_CONFIG_PATH", str(PULSE_ALONE))
 
 
 def inputs(audio: pyaudio.PyAudio) -> list[Input]:
     """Everything that can be recorded from: cards, ALSA's plugins, and the sources of PulseAudio."""
-    found, cards, pulse = [], {card.index: card for card in sound_cards()}, pulse_sources()
+    found, cards, pulse = [], {card.number: card for card in sound_cards()}, pulse_sources()
     for device in _alsa_inputs(audio):
         index, name, rate_hz = device["index"], device["name"], int(device["defaultSampleRate"])
         channels = min(device["maxInputChannels"], MOST_CHANNELS)
@@ -132,7 +145,7 @@ def _is_part(name: str, cards: list[Card], part: str) -> bool:
     hardware = _HARDWARE.search(name)
     if hardware is None or (part and hardware[2] != part):
         return False
-    return int(hardware[1]) in [card.index for card in cards]
+    return int(hardware[1]) in [card.number for card in cards]
 
 
 def _alsa(audio: pyaudio.PyAudio) -> dict[str, Any]:
@@ -173,7 +186,7 @@ def open_stream(audio: pyaudio.PyAudio, chosen: Input, channel: int) -> tuple[An
                     channels=channels,
                     format=pyaudio.paFloat32,
                     input=True,
-                    input_device_index=chosen.index,
+                    input_device_index=chosen.number,
                     frames_per_buffer=max(1, round(BLOCK_S * rate_hz)),
                 )
             except (OSError, ValueError) as error:
@@ -181,7 +194,7 @@ def open_stream(audio: pyaudio.PyAudio, chosen: Input, channel: int) -> tuple[An
                 if getattr(error, "errno", None) not in _UNFIT:
                     sys.exit(f"error: {reason}")
             else:
-                return stream, replace(chosen, rate_hz=rate_hz, channels=channels)
+                return stream, chosen._replace(rate_hz=rate_hz, channels=channels)
     sys.exit(f"error: {reason}")
 
 

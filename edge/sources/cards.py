@@ -1,7 +1,8 @@
 """Names of sound inputs that stay the same when the machine restarts or a plug moves to another port.
 
 Does: reads the identity of each ALSA card, and the sources of a PulseAudio server. Does not: open anything, or know of
-PortAudio. The child imports it, so it imports nothing but the standard library.
+PortAudio. The child imports it, so it imports nothing but the standard library, and no dataclasses
+(`edge.sources.capture` says why).
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 PULSE = "pulse:"
 """Goes before the name of a PulseAudio source."""
@@ -19,21 +20,22 @@ _PACTL_S = 5.0
 _SPECIFICATION = re.compile(r"\S+ (?P<channels>\d+)ch (?P<rate>\d+)Hz")
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(NamedTuple):
     """An ALSA card."""
 
-    index: int
+    number: int
     """What changes from one start of the machine to the next."""
     id: str
     """What ALSA calls it, as ``Device`` or ``sndrpihifiberry``."""
     usb: str
     """``usb-<vendor>:<product>-<serial>``; a device without a serial number of its own has the port it is in instead.
     Empty for a card that is no USB device."""
+    port: str = ""
+    """``usb-<vendor>:<product>-port<port>``, which it answers to as well: of two with one serial number, that which is
+    left must keep its name while the other is unplugged. Empty as above."""
 
 
-@dataclass(frozen=True)
-class PulseSource:
+class PulseSource(NamedTuple):
     """An input of a PulseAudio server (PipeWire has one as well)."""
 
     name: str
@@ -51,17 +53,19 @@ def sound_cards(root: Path = Path("/")) -> list[Card]:
         # Makers give the same number to all of a series.
         usb = serial if serials.count(serial) == 1 else port
         with contextlib.suppress(OSError, ValueError):
-            cards.append(Card(int((folder / "number").read_text()), (folder / "id").read_text().strip(), usb))
+            cards.append(Card(int((folder / "number").read_text()), (folder / "id").read_text().strip(), usb, port))
     if not cards:
         with contextlib.suppress(OSError):
             listed = re.findall(r"^ *(\d+) \[(\S+) *\]", (root / "proc/asound/cards").read_text(), re.MULTILINE)
-            cards = [Card(int(index), name, "") for index, name in listed]
+            cards = [Card(int(number), name, "") for number, name in listed]
     return cards
 
 
 def is_card(card: Card, device: str) -> bool:
-    """Whether a setting names this card: by ALSA's id, by the USB identity, or by its vendor and product alone."""
-    return device == card.id or (bool(card.usb) and (card.usb == device or card.usb.startswith(f"{device}-")))
+    """Whether a setting names this card: by ALSA's id, a USB identity, or by its vendor and product alone."""
+    if not device or device in (card.id, card.usb, card.port):
+        return bool(device)
+    return card.usb.startswith(f"{device}-")
 
 
 def pulse_sources() -> list[PulseSource] | None:

@@ -25,7 +25,7 @@ def pick(samples: NDArray[np.float32], channel: int) -> NDArray[np.float32]:
 
 
 class OneChannel:
-    """One channel of a recording or stream that never has trouble. Owns that source."""
+    """One channel of a recording or of standard input. Owns that source."""
 
     def __init__(self, source: Source, channel: int) -> None:
         """channel: counted from 1. Raises ConfigError where the source has fewer."""
@@ -35,9 +35,13 @@ class OneChannel:
         self.name = source.name
         self.sample_rate_hz = source.sample_rate_hz
         self.channels = 1
-        self.trouble = ""
         self._source = source
         self._channel = channel
+
+    @property
+    def trouble(self) -> str:
+        """That of the source."""
+        return self._source.trouble
 
     def blocks(self) -> Iterator[Block]:
         """The source's blocks, (frames, 1) each."""

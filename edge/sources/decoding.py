@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.sources import framing
-from edge.sources.file import HIGHEST_RATE_HZ, LARGEST_SAMPLE, LOWEST_RATE_HZ
+from edge.sources.base import HIGHEST_RATE_HZ, LARGEST_SAMPLE, LOWEST_RATE_HZ
 
 MOST_CHANNELS = 64
 MOST_FRAMES = 1_000_000

@@ -16,14 +16,9 @@ import structlog
 from numpy.typing import NDArray
 
 from edge.errors import AudioError
-from edge.sources.base import Block
+from edge.sources.base import HIGHEST_RATE_HZ, LARGEST_SAMPLE, LOWEST_RATE_HZ, Block
 
 log = structlog.get_logger()
-
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 384_000
-# Full scale is 1, and a loud float file may exceed it. What exceeds it by so much is integers that were stored as they
-# are, whose silence would be analysed as noise, or damage.
-LARGEST_SAMPLE = 100.0
 
 
 class FileSource:

@@ -6,6 +6,7 @@ meanwhile what is wrong. Does not: know what the child records from (`edge.sourc
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -30,6 +31,8 @@ HEALTHY_S = 10.0
 """After so much sound, the next failure is a new one, and the pauses begin anew."""
 SHORTEST_GAP_S = 0.01
 """Between two children, where a stream that came ahead of its time leaves none."""
+SLIP_S = 1.0
+"""Sound that comes so late, and late for so long (`Limits.slip_s`), has left some out."""
 RATE_TOLERANCE = 1.05
 """A device may be so much faster than its nominal rate."""
 STALL_CREDIT_S = 60.0
@@ -45,11 +48,13 @@ class Limits:
     retry_s: float
     """Longest pause between two attempts."""
     zeros_s: float
-    """Nothing but zeros for so long is told as trouble; 0: never."""
+    """Nothing but zeros for so long is told as trouble, and what follows of them is a gap; 0: never."""
     burst_s: float
     """So much sound may come ahead of its time, as a stream's buffer at the start."""
     opening_s: float = 20.0
     """What a child has for opening its device; PortAudio tries every device of the machine first."""
+    slip_s: float = 0.0
+    """A stream whose sound has all been late for so long has left some out; 0: the child tells what it has lost."""
 
 
 class SupervisedSource:
@@ -133,7 +138,7 @@ class SupervisedSource:
             return self._child
 
     def _listen(self, child: Child) -> Iterator[Block]:
-        decoder, pace = self._decoder(), _Pace(self._limits.burst_s)
+        decoder, pace, slip = self._decoder(), _Pace(self._limits.burst_s), _Slip(self._limits.slip_s)
         yield from self._timeline.restart(SHORTEST_GAP_S)
         patience_s = max(self._limits.opening_s, self._limits.stall_s)
         last = time.monotonic()
@@ -148,14 +153,17 @@ class SupervisedSource:
                 pace.check(sound, decoder.rate_hz, now)
                 heard_s += len(sound.samples) / decoder.rate_hz
                 for block in self._timeline.place(sound, decoder.rate_hz, now):
-                    self._note(block, heard_s)
-                    yield block
+                    if self._is_sound(block, heard_s):
+                        yield block
+                if left_out_s := slip.left_out_s(self._timeline.late_s(now), now):
+                    yield from self._timeline.skip(left_out_s)
                 # After the reader has had its time with the block, which says nothing of the child.
                 last, patience_s = time.monotonic(), self._limits.stall_s
             if now - last > patience_s:
                 raise ChildError(self._redact(child.complaint) or f"no sound for {patience_s:g} s")
 
-    def _note(self, block: Block, heard_s: float) -> None:
+    def _is_sound(self, block: Block, heard_s: float) -> bool:
+        """Whether a block is to be heard; from a device that is muted nobody hears anything, which is a gap."""
         self.sample_rate_hz = self._timeline.rate_hz
         if self._told:
             log.info("sound_is_back", source=self.name, after_s=round(time.monotonic() - self._lost_at, 1))
@@ -166,9 +174,11 @@ class SupervisedSource:
         zeros_s = self._zeros / self.sample_rate_hz
         if not (self._limits.zeros_s and zeros_s >= self._limits.zeros_s):
             self.trouble = ""
-        elif not self.trouble:
+            return True
+        if not self.trouble:
             self.trouble = f"nothing but zeros for {zeros_s:.0f} s: muted, or not plugged in?"
             log.warning("digital_silence", source=self.name, zeros_s=round(zeros_s))
+        return False
 
     def _fail(self, reason: str) -> float:
         """Tell a failure, once for each reason; the pause before the next attempt."""
@@ -203,3 +213,26 @@ class _Pace:
         self._end, self._checked = end, now_s
         if self._ahead_s > self._burst_s:
             raise ChildError("delivers more sound than time allows")
+
+
+class _Slip:
+    """Notices what a stream has left out without a word, as a camera whose network stood still.
+
+    All that follows is late then; a stream that comes in large pieces is late by turns.
+    """
+
+    def __init__(self, slip_s: float) -> None:
+        self._slip_s = slip_s
+        self._in_time_at: float | None = None
+        self._least_s = 0.0
+
+    def left_out_s(self, late_s: float, now_s: float) -> float:
+        """Seconds that were left out, to be asked of every block as it comes; 0 as a rule."""
+        if self._in_time_at is None or late_s <= SLIP_S or not self._slip_s:
+            self._in_time_at, self._least_s = now_s, math.inf
+            return 0.0
+        self._least_s = min(self._least_s, late_s)
+        if now_s - self._in_time_at < self._slip_s:
+            return 0.0
+        self._in_time_at = now_s
+        return self._least_s

@@ -37,6 +37,22 @@ class Timeline:
         self._end += round(gap_s * self.rate_hz)
         return tail
 
+    def late_s(self, now_s: float) -> float:
+        """By how much less sound has been placed than was recorded until `now_s` of the monotonic clock, in seconds."""
+        return (self._clock.due(now_s) - self._end) / self.rate_hz if self.rate_hz else 0.0
+
+    def skip(self, gap_s: float) -> list[Block]:
+        """What follows was recorded `gap_s` seconds later than its position says: so much was left out here.
+
+        Returns what the resampler still held of the sound before.
+        """
+        before = self._segment
+        tail = self._finish()
+        self._end += round(gap_s * self.rate_hz)
+        if before is not None:
+            self._segment = _Segment(self._end, before.next_input, before.input_rate_hz, self.rate_hz)
+        return tail
+
     def place(self, sound: Sound, rate_hz: int, now_s: float | None = None) -> list[Block]:
         """The blocks for `sound`, none while the resampler holds it. Their samples are (frames, 1).
 
@@ -77,6 +93,7 @@ class _Segment:
 
     def __init__(self, start: int, first_input: int, input_rate_hz: int, output_rate_hz: int) -> None:
         self.next_input = first_input
+        self.input_rate_hz = input_rate_hz
         self._first_input = first_input
         self._start = start
         self._next_output = start

@@ -17,6 +17,8 @@ from edge.sources.supervised import Limits, SupervisedSource
 
 BURST_S = 60.0
 """A server hands over what it has buffered at the start; an HLS list holds some ten seconds a piece."""
+SLIP_S = 30.0
+"""Longer than from one piece of an HLS list to the next."""
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
 
@@ -50,7 +52,7 @@ def url_source(url: str, *, channel: int, stall_s: float, retry_s: float, zeros_
         ffmpeg_command(url),
         AuDecoder,
         channel=channel,
-        limits=Limits(stall_s=stall_s, retry_s=retry_s, zeros_s=zeros_s, burst_s=BURST_S),
+        limits=Limits(stall_s=stall_s, retry_s=retry_s, zeros_s=zeros_s, burst_s=BURST_S, slip_s=SLIP_S),
         redact=redact,
     )
 

@@ -1,7 +1,7 @@
 """From an archive to the switch: every step that a new bundle must pass before a start may run it.
 
-Does: takes the archive in, checks size, disk, hash, members, signature, hashes and golden outputs, runs the trial, and
-switches by replacing one small file. Does not: restart anything, or go back (`edge.update.running`).
+Does: takes the archive in, checks size, disk, hash, members, signature, hashes, version and golden outputs, runs the
+trial, and switches by replacing one small file. Does not: restart anything, or go back (`edge.update.running`).
 
 Until that file is replaced the old bundle is what runs, wherever this is interrupted; from then on it is the new one.
 """
@@ -24,10 +24,12 @@ from edge.bundle import MANIFEST, Bundle, find_bundle, load_bundle
 from edge.config import Settings
 from edge.errors import UpdateError, UserError
 from edge.files import give_to_owner_of, make_private, open_private, sync_folder
+from edge.manifest import Manifest
 from edge.update import archive, fetch
 from edge.update.recent import RecentSound
 from edge.update.record import Outcome, Record, RecordFile
 from edge.update.trial import Trial, run_trial
+from edge.update.version import is_older
 
 log = structlog.get_logger()
 
@@ -57,12 +59,14 @@ class Installer:
         self._stopping = stopping or threading.Event()
         self._recent = recent
 
-    def install(self, origin: str, sha256: str = "") -> Installed:
+    def install(self, origin: str, sha256: str = "", *, allow_downgrade: bool = False) -> Installed:
         """Take the archive at a path or URL, prove its bundle, and make it the one that the next start runs.
 
         Args:
             origin: path or https URL of a `.tar`.
             sha256: what the archive's SHA-256 must be, in hexadecimal; empty: not compared.
+            allow_downgrade: take a bundle that is older than the one of its name that has run here. A signature does
+                not expire, so whoever can send archives could otherwise bring any mistake of the past back.
 
         Raises:
             UserError: it is refused, in one line; what is installed is as it was, and the reason is in the record.
@@ -70,7 +74,7 @@ class Installer:
         try:
             with self.records.installing():
                 self.clean()
-                return self._install(origin, sha256.lower())
+                return self._install(origin, sha256.lower(), allow_downgrade=allow_downgrade)
         except UserError as error:
             raise self._refusal(origin, str(error)) from error
         except OSError as error:
@@ -85,7 +89,7 @@ class Installer:
                 if folder == self.records.incoming or left.name not in (record.current, record.previous):
                     shutil.rmtree(left, ignore_errors=True)
 
-    def _install(self, origin: str, sha256: str) -> Installed:
+    def _install(self, origin: str, sha256: str, *, allow_downgrade: bool) -> Installed:
         record = self.records.read()
         if record.on_probation:
             raise UpdateError("the last update is on probation still; try again once it is confirmed or has gone back")
@@ -97,6 +101,8 @@ class Installer:
                 if digest == self._running_digest(record):
                     log.info("update_not_needed", bundle=name, reason="it runs already")
                     return Installed(name, switched=False)
+                if not allow_downgrade:
+                    self._check_version(record, bundle.manifest)
                 sound = self._recent.take() if self._recent else None
                 trial = run_trial(bundle.path, self._settings, self._stopping, sound)
             except UserError as error:
@@ -121,6 +127,22 @@ class Installer:
         keys = [Path(key) for key in self._settings.bundle.trusted_keys]
         unsigned = self._settings.bundle.allow_unsigned
         return load_bundle(scratch / "bundle", trusted_keys=keys, allow_unsigned=unsigned)
+
+    def _check_version(self, record: Record, manifest: Manifest) -> None:
+        """Refuse what is older than the bundle of its name that was confirmed last, or else that runs or is configured.
+
+        One that was left again is not looked at: what replaces it may well have a lower number.
+        """
+        known = record.confirmed.get(manifest.name, "")
+        if not known:
+            running = [self.records.store / record.current] if record.current else []
+            found = (_manifest(folder) for folder in [*running, find_bundle(self._settings.bundle.path)])
+            known = next((each.version for each in found if each and each.name == manifest.name), "")
+        if known and is_older(manifest.version, known):
+            raise UpdateError(
+                f"{manifest.name}-{manifest.version} is older than {manifest.name}-{known}, which has run here: only "
+                "python -m edge update --allow_downgrade takes it"
+            )
 
     def _keep(self, folder: Path, digest: str) -> None:
         make_private(self.records.store)
@@ -183,6 +205,14 @@ def _digest(folder: Path) -> str:
         return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    """Of a bundle that was checked when it came; None where it is not there or damaged: a good one may replace it."""
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def _size(path: str) -> int:

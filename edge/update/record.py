@@ -57,6 +57,8 @@ class Record(_Part):
     """Of the current bundle within its probation."""
     in_order: bool = True
     """Whether its last run ended in order."""
+    confirmed: dict[str, str] = Field(default_factory=dict)
+    """By name of a bundle, the version that was confirmed last: an older one is not taken by itself."""
     outcome: Outcome | None = None
 
 

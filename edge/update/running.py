@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from edge import clock
 from edge.config import Settings
 from edge.errors import UpdateError, UserError
+from edge.manifest import Manifest
 from edge.pipeline import Model, open_model
 from edge.update.record import Outcome, Record, RecordFile, State
 
@@ -40,7 +41,8 @@ class RunningBundle:
         self._settings = settings
         self._records = RecordFile(settings.update_folder, settings.bundle.path)
         self._now = now
-        self._probation_since: float | None = None
+        self._probation: tuple[float, Manifest] | None = None
+        """Since when, in seconds of `now`, which bundle is on probation; None: it is not, or not any more."""
         self._lock = threading.Lock()
         self._status: dict[str, Any] | None = None
         self._status_mark: tuple[int, int] | None = None
@@ -57,20 +59,20 @@ class RunningBundle:
     def progress(self, scores: NDArray[np.float32]) -> None:
         """Judge scores of the live sound; once the probation is over, confirm the bundle and remove the old one."""
         with self._lock:  # every listener has a thread, and one verdict is enough
-            since = self._probation_since
-            if since is None:
+            if self._probation is None:
                 return
+            since, manifest = self._probation
             if not np.isfinite(scores).all():
-                self._probation_since = None
+                self._probation = None
                 self._go_back(self._records.read(), "it gives scores of the live sound that are no numbers")
                 self.on_left()
             elif self._now() - since >= self._settings.update.probation_s:
-                self._probation_since = None
-                self._confirm()
+                self._probation = None
+                self._confirm(manifest)
 
     def end(self) -> None:
         """The run ends in order: the next start need not suspect the bundle."""
-        if self._probation_since is not None:
+        if self._probation is not None:
             self._write(lambda record: record.model_copy(update={"in_order": True}))
 
     def status(self) -> dict[str, Any] | None:
@@ -96,7 +98,7 @@ class RunningBundle:
                 raise
             return self._open(self._go_back(record, f"it does not open: {error}"))
         if record.on_probation:
-            self._probation_since = self._now()
+            self._probation = (self._now(), model.bundle.manifest)
             log.info(
                 "update_on_probation", bundle=model.name, start=record.starts, for_s=self._settings.update.probation_s
             )
@@ -122,16 +124,19 @@ class RunningBundle:
         def leave(record: Record) -> Record:
             before = record.previous if record.on_probation else ""
             outcome = _outcome("rolled back", record.name, reason)
-            return Record(configured=record.configured, current=before, outcome=outcome)
+            return Record(configured=record.configured, current=before, confirmed=record.confirmed, outcome=outcome)
 
         self._write(leave)
         log.error("update_rolled_back", bundle=record.name, reason=reason)
         return leave(record)
 
-    def _confirm(self) -> None:
+    def _confirm(self, manifest: Manifest) -> None:
         def confirm(record: Record) -> Record:
+            confirmed = {**record.confirmed, manifest.name: manifest.version}
             outcome = _outcome("confirmed", record.name)
-            return record.model_copy(update={"on_probation": False, "previous": "", "outcome": outcome})
+            return record.model_copy(
+                update={"on_probation": False, "previous": "", "confirmed": confirmed, "outcome": outcome}
+            )
 
         if (record := self._write(confirm)) is None:
             return  # it runs well; the next start gives it another probation

@@ -19,7 +19,7 @@ import structlog
 
 from edge.config import Settings
 from edge.errors import ConfigError, UserError
-from edge.files import make_private
+from edge.files import DISK_REFUSES, make_private
 from edge.hooks import Hooks
 from edge.update import fetch
 from edge.update.install import Installer
@@ -64,6 +64,8 @@ class Updater:
     def __init__(self, settings: Settings, hooks: Hooks, on_switched: Callable[[], None]) -> None:
         """`on_switched` is called when the next start would run a new bundle, after whoever asked has been told.
 
+        A disk that takes no writes is no error: it is told in the log and in `trouble`, and tried again.
+
         Raises:
             ConfigError: the inbox is no folder that can be written.
         """
@@ -75,14 +77,16 @@ class Updater:
         self._requests: queue.Queue[_Request] = queue.Queue(maxsize=1)
         self._thread = threading.Thread(target=self._run, name="update", daemon=True)
         self._seen: dict[Path, tuple[float, tuple[int, int]]] = {}
+        self.trouble = ""
+        """Why the inbox is not looked into; empty while it is."""
         try:
-            make_private(self._inbox)
-            (self._inbox / ".writable").touch()
-            (self._inbox / ".writable").unlink()
+            self._open_inbox()
         except OSError as error:
-            raise ConfigError(
-                f"update.inbox: {self._inbox}: cannot be written: {error.strerror}; archives are removed from it"
-            ) from error
+            if error.errno not in DISK_REFUSES:
+                raise ConfigError(
+                    f"update.inbox: {self._inbox}: cannot be written: {error.strerror}; archives are removed from it"
+                ) from error
+            self._tell_inbox(error)
 
     def start(self) -> None:
         """Begin to look into the inbox."""
@@ -119,10 +123,17 @@ class Updater:
     def _run(self) -> None:
         self._put_aside_interrupted()
         while not self._stopping.is_set():
+            self._turn()
+
+    def _turn(self) -> None:
+        try:
             if (request := self._next_request(_POLL_S)) is not None:
                 self._finish(self._install(request.url, request.sha256), request.done)
             elif (path := self._settled()) is not None:
                 self._take(path)
+        except Exception:  # a device that takes no update any more cannot be mended from afar
+            log.exception("updater_failed", action="report this; updates go on")
+            self._stopping.wait(_TROUBLE_S)
 
     def _next_request(self, timeout_s: float) -> _Request | None:
         try:
@@ -132,6 +143,13 @@ class Updater:
 
     def _settled(self) -> Path | None:
         """An archive in the inbox that nobody is writing to any more."""
+        if self.trouble:
+            try:
+                self._open_inbox()
+            except OSError:
+                self._stopping.wait(_TROUBLE_S)
+                return None
+            self.trouble = ""
         try:
             with os.scandir(self._inbox) as entries:
                 marks = {Path(entry.path): _mark(entry) for entry in entries if _is_archive(entry.name)}
@@ -190,7 +208,14 @@ class Updater:
             except OSError as error:
                 self._tell_inbox(error)
 
+    def _open_inbox(self) -> None:
+        """Make the inbox, and see that it can be written. Raises OSError where it cannot."""
+        make_private(self._inbox)
+        (self._inbox / ".writable").touch()
+        (self._inbox / ".writable").unlink()
+
     def _tell_inbox(self, error: OSError) -> None:
+        self.trouble = f"the inbox cannot be written: {error.strerror}"
         log.warning("update_inbox_not_writable", inbox=str(self._inbox), reason=error.strerror)
 
     def _install(self, origin: str, sha256: str) -> UpdateResult:

@@ -26,6 +26,7 @@ def write_table(folder: Path, count: int = 6) -> Path:
         "heart,heart,Absent,0.0,,,Normal,PV,Male,Infant",
         "heart,heart,Unknown,0.0,,,Abnormal,AV,Female,",
     ]
+    folder.mkdir(exist_ok=True)
     lines = [HEADER]
     for number in range(count):
         (folder / f"{number}.wav").touch()

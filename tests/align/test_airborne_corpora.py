@@ -9,6 +9,7 @@ import pytest
 from align.corpora import CorpusError, Listing, Recording
 from align.corpora.registry import list_corpus
 from align.corpora.splits import find_leaks
+from align.reports.facts import brief_all
 from tests.sounds import write_sound, write_text, write_xls
 
 
@@ -29,10 +30,10 @@ def uk_covid19(root: Path) -> Path:
     )
     write_text(
         root / "participant_metadata.csv",
-        "participant_identifier,age,covid_test_result",
-        "P1,30,Positive",
-        "P2,nan,Negative",
-        "P4,50,Unknown/Void",
+        "participant_identifier,age,gender,covid_test_result",
+        "P1,30,Female,Positive",
+        "P2,nan,Prefer not to say,Negative",
+        "P4,50,Male,Unknown/Void",
     )
     write_text(
         root / "train_test_splits.csv",
@@ -56,7 +57,9 @@ def test_uk_covid19_joins_three_tables(tmp_path: Path) -> None:
     assert (rows["bb.wav"].labels, rows["ee.wav"].labels) == ({"covid": "positive"}, {"covid": "negative"})
     assert rows["ii.wav"].labels == {}, "an inconclusive test is no label"
     assert rows["ee.wav"].metadata["in_matched_rebalanced_test"] == "True"
-    assert "age" not in rows["ee.wav"].metadata
+    assert not {"age", "sex"} & rows["ee.wav"].metadata.keys()
+    assert rows["aa.wav"].metadata["sex"] == "female"
+    brief_all(listing.recordings, tmp_path)
     assert rows["ii.wav"].metadata["official_split"] == "long"
 
 
@@ -96,7 +99,7 @@ def coswara(root: Path) -> Path:
         "id,a,covid_status,g,smoker",
         "iV3Db6,34,healthy,male,y",
         "K0Lmig,28,positive_mild,female,False",
-        "Zx9,61,no_resp_illness_exposed,female,",
+        "Zx9,61,no_resp_illness_exposed,other,",
         "gone,61,healthy,female,n",
     )
     for person in ("iV3Db6", "K0Lmig", "Zx9"):
@@ -116,7 +119,8 @@ def test_coswara_joins_people_and_judged_quality(tmp_path: Path) -> None:
     assert (cough.event, cough.metadata["quality"], cough.metadata["age"]) == ("cough", "2", "34")
     assert cough.labels == {"covid_status": "healthy", "sex": "male", "smoker": "yes"}
     assert rows["K0Lmig", "vowel-a"].labels["smoker"] == "no"
-    assert "smoker" not in rows["Zx9", "vowel-a"].labels
+    assert not {"smoker", "sex"} & rows["Zx9", "vowel-a"].labels.keys()
+    brief_all(listing.recordings, tmp_path)
     assert rows["Zx9", "vowel-a"].metadata["quality"] == "0"
     assert {row.event for row in rows.values()} == {"breath", "cough", "speech", "vowel"}
     assert not find_leaks(listing.recordings)
@@ -190,11 +194,11 @@ def test_nosemic_takes_the_rate_from_the_name_even_with_a_point(tmp_path: Path) 
 def test_covid19_sounds_puts_web_users_together_and_keeps_the_official_split(tmp_path: Path) -> None:
     write_text(
         tmp_path / "data_0426_en_task1.csv",
-        "Uid;Age;Folder Name;Cough check;Voice filename;Cough filename;Breath filename;split;label",
-        "3kJ;20-29;2020-11-26-17_00;c;v.wav;c.wav;b.wav;0;1",
-        "2020-04-09-10_11_12_345;30-39;2020-04-09-10_11_12_345;c;;audio\\c.webm;b.webm;2;0",
-        "Xy1;;f;c;v.m4a;c.m4a;b.m4a;1;0",
-        "Xy2;;f;c;v.m4a;c.m4a;b.m4a;7;0",
+        "Uid;Age;Sex;Folder Name;Cough check;Voice filename;Cough filename;Breath filename;split;label",
+        "3kJ;20-29;Female;2020-11-26-17_00;c;v.wav;c.wav;b.wav;0;1",
+        "2020-04-09-10_11_12_345;30-39;pnts;2020-04-09-10_11_12_345;c;;audio\\c.webm;b.webm;2;0",
+        "Xy1;;;f;c;v.m4a;c.m4a;b.m4a;1;0",
+        "Xy2;;;f;c;v.m4a;c.m4a;b.m4a;7;0",
     )
     (tmp_path / "0426_EN_used_task1").mkdir()
     listing = list_corpus("covid19-sounds", tmp_path)
@@ -202,12 +206,13 @@ def test_covid19_sounds_puts_web_users_together_and_keeps_the_official_split(tmp
     rows = {row.path: row for row in listing.recordings}
     assert len(rows) == 8
     cough = rows[audio / "3kJ" / "2020-11-26-17_00" / "c.wav"]
-    assert (cough.event, cough.split, cough.labels, cough.metadata["age"]) == (
+    assert (cough.event, cough.split, cough.labels, cough.metadata["age_range"]) == (
         "cough",
         "train",
         {"symptom": "1"},
         "20-29",
     )
+    brief_all(listing.recordings, tmp_path)
     web = rows[audio / "form-app-users" / "2020-04-09-10_11_12_345" / "audio" / "c.webm"]
     assert (web.split, web.group) == ("test", "covid19-sounds:2020-04-09-10_11_12_345")
     assert rows[audio / "Xy1" / "f" / "v.m4a"].split == "validation"

@@ -9,7 +9,7 @@ import torch
 
 from align.batches import Batch
 from align.module import BEFORE_JUDGING, TrainingError
-from tests.alignments import TEXT_SIZE, batches, losses_and_gradients, make_task, of_two_processes
+from tests.training_steps import TEXT_SIZE, batches, losses_and_gradients, make_task, of_two_processes
 
 OBJECTIVES = [
     {},
@@ -63,7 +63,7 @@ def test_clip_that_is_not_finite_is_replaced_and_counted() -> None:
     batch.waveform[3, 100] = float("nan")
     loss = task.training_step(batch, 0)
     assert loss.isfinite()
-    assert task.clips_bad == 1
+    assert task.bad() == "1 of 12 clips and 0 steps, which were not finite"
     repaired = Batch(*(part.clone() for part in batch))
     for part in repaired:
         part[3] = part[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 from align.corpora import Listing, Recording
 from align.corpora.registry import list_corpus
 from align.corpora.splits import find_leaks
+from align.reports.facts import brief_all
 from tests.sounds import write_sound, write_text
 
 
@@ -150,9 +151,10 @@ def test_bmd_hs_reads_the_misnamed_file_and_several_diseases(tmp_path: Path) -> 
     )
     listing = list_corpus("bmd-hs", tmp_path)
     row = by_name(listing)["MD_085_sit_Tri6_06.wav"]
-    assert row.metadata == {"posture": "sit", "site": "tri"}
+    assert row.metadata == {"posture": "sit", "site": "TV"}
     assert row.labels == {"diagnosis": "md", "as": "1", "ar": "0", "mr": "1", "ms": "0", "n": "0"}
     assert row.group == by_name(listing)["MD_085_sup_Mit.wav"].group
+    brief_all(listing.recordings, tmp_path)
     problems = "\n".join(listing.problems)
     assert "odd.wav: not a name of this corpus" in problems
     assert "AS_003_sit_Pul.wav: person 3 is not in train.csv" in problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,11 @@ from tests.recordings import recording
 from tests.sounds import write_sound
 
 SOURCE = Path("reports.parquet")
+
+
+def of(share: float, seed: int = 0) -> dict[str, Any]:
+    """Where the recordings are listed, and how people are held out."""
+    return {"recordings": Path("recordings.csv"), "validation_share": share, "seed": seed}
 
 
 def clips_named(rows: list[Recording]) -> Clips:
@@ -47,15 +53,35 @@ def test_reports_of_the_program_are_found_for_prepared_recordings(tmp_path: Path
     prepare(PrepareSettings.model_validate(given))
     found = read_reports(tmp_path / "reports.parquet")
     for source in (table, output):
-        splits = pair(open_clips(source, 4000), found, SOURCE, validation_share=0.3, seed=0)
+        splits = pair(open_clips(source, 4000), found, SOURCE, **of(0.3))
         assert sum(len(pairs) for pairs in splits.values()) == 40
         for pairs in splits.values():
             assert list(pairs.reports) == [found[key] for key in pairs.clips.keys]
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_prepared_recordings_are_reported_as_their_table_is(tmp_path: Path, elsewhere: bool) -> None:
+    """Those of a named corpus are in no table: what was prepared is all that a report can be written from."""
+    table = write_table(tmp_path / "corpus" if elsewhere else tmp_path, 6)
+    for number in range(6):
+        write_sound(table.parent / f"{number}.wav")
+    if elsewhere:
+        table.write_text(table.read_text().replace("0.wav", "../0.wav"))
+        (table.parent / "0.wav").rename(tmp_path / "0.wav")
+    output = tmp_path / "out"
+    prepare(PrepareSettings.model_validate({"corpus": "table", "root": table, "output": output, "workers": 1}))
+    reports = []
+    for source in (table, output):
+        file = tmp_path / f"{source.name}.parquet"
+        report(ReportSettings.model_validate({"recordings": source, "output": file}))
+        reports.append(read_reports(file))
+    assert len(reports[0]) == 6
+    assert reports[0] == reports[1]
+
+
 def test_people_are_held_out_whole_where_nobody_is_validated_on() -> None:
     rows = [*people(60), recording("t.wav", "tess", "test")]
-    splits = pair(clips_named(rows), reports_of(rows), SOURCE, validation_share=0.25, seed=0)
+    splits = pair(clips_named(rows), reports_of(rows), SOURCE, **of(0.25))
     groups = {name: {row.group for row in pairs.clips.rows} for name, pairs in splits.items()}
     assert groups["test"] == {"tess"}
     assert not groups["train"] & groups["validation"]
@@ -67,7 +93,7 @@ def test_people_are_held_out_whole_where_nobody_is_validated_on() -> None:
 def test_hold_out_is_the_same_for_the_same_seed_and_another_for_another() -> None:
     rows = people(60)
     drawn = [
-        pair(clips_named(rows), reports_of(rows), SOURCE, validation_share=0.25, seed=seed)["validation"].clips.keys
+        pair(clips_named(rows), reports_of(rows), SOURCE, **of(0.25, seed))["validation"].clips.keys
         for seed in (0, 0, 1)
     ]
     assert drawn[0] == drawn[1] != drawn[2]
@@ -75,7 +101,7 @@ def test_hold_out_is_the_same_for_the_same_seed_and_another_for_another() -> Non
 
 def test_validation_split_that_is_there_is_kept() -> None:
     rows = [*people(20), recording("v.wav", "val", "validation")]
-    splits = pair(clips_named(rows), reports_of(rows), SOURCE, validation_share=0.4, seed=0)
+    splits = pair(clips_named(rows), reports_of(rows), SOURCE, **of(0.4))
     assert splits["validation"].clips.keys == ["v.wav"]
     assert splits["validation"].reports == ("Report of v.wav.",)
     assert len(splits["train"]) == 40
@@ -86,13 +112,13 @@ def test_recordings_without_a_report_are_refused_naming_the_first() -> None:
     reports = reports_of(rows)
     del reports["1-a.wav"], reports["2-b.wav"]
     with pytest.raises(CorpusError, match=r"^reports\.parquet: has no report of 1-a\.wav \(2 of 6 recordings are with"):
-        pair(clips_named(rows), reports, SOURCE, validation_share=0.1, seed=0)
+        pair(clips_named(rows), reports, SOURCE, **of(0.1))
 
 
 def test_person_in_two_splits_is_refused() -> None:
     rows = [*people(4), recording("x.wav", "person-2", "test")]
-    with pytest.raises(CorpusError, match="group person-2 is in train and in test"):
-        pair(clips_named(rows), reports_of(rows), SOURCE, validation_share=0.1, seed=0)
+    with pytest.raises(CorpusError, match=r"^recordings\.csv: group person-2 is in train and in test"):
+        pair(clips_named(rows), reports_of(rows), SOURCE, **of(0.1))
 
 
 @pytest.mark.parametrize(
@@ -100,8 +126,10 @@ def test_person_in_two_splits_is_refused() -> None:
     [([recording("t.wav", "tess", "test")], "train"), ([recording("a.wav", "ann")], "validation")],
 )
 def test_split_without_people_is_refused(rows: list[Recording], needed: str) -> None:
-    with pytest.raises(CorpusError, match=f"no recordings to use as {needed}; more people are needed"):
-        pair(clips_named(rows), reports_of(rows), SOURCE, validation_share=1e-9, seed=0)
+    with pytest.raises(
+        CorpusError, match=rf"^recordings\.csv: no recordings to use as {needed}; more people are needed"
+    ):
+        pair(clips_named(rows), reports_of(rows), SOURCE, **of(1e-9))
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,21 @@ def test_same_seed_gives_the_same_weights(tiny_corpus: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+def test_last_epochs_in_int8_leave_plain_weights_that_the_exporter_opens(tiny_corpus: Path, tmp_path: Path) -> None:
+    """Ten batches an epoch: of the last, eight set the ranges and two are heard in INT8."""
+    paths = [
+        train(settings(tiny_corpus, tmp_path / str(last), windows_per_epoch=640, quantise_epochs=last))
+        for last in (0, 1)
+    ]
+    plain, aware = (load_checkpoint(path).student.state_dict() for path in paths)
+    assert plain.keys() == aware.keys()
+    assert any(not torch.equal(value, aware[name]) for name, value in plain.items())
+    kept = [torch.load(path, weights_only=True)["current_model_state"] for path in paths]
+    assert (kept[1]["quantised.ranges"] > 0).all()
+    assert "quantised.ranges" not in kept[0]
+
+
+@pytest.mark.slow
 def test_killed_training_goes_on_where_it_was(tiny_corpus: Path, tmp_path: Path) -> None:
     flags = [f"--recordings={tiny_corpus}", f"--output={tmp_path}", "--epochs=3"]
     flags += [f"--{name}={value}" for name, value in TINY.items()]
@@ -140,6 +155,10 @@ def test_label_that_nobody_recorded_is_refused(tiny_corpus: Path, tmp_path: Path
         (["--recordings=a.csv", "--output=x", "--width=20"], "width"),
         (["--config=gone.toml"], "gone.toml"),
         (["--recordings=a.csv", "--output=x", "--epoch=3"], "--epoch"),
+        (
+            [f"--recordings={__file__}", "--output=x", "--epochs=3", "--quantise_epochs=3"],
+            "quantise_epochs = 3 must be",
+        ),
     ],
 )
 def test_wrong_input_gives_one_line_and_status_2(flags: list[str], message: str) -> None:

@@ -134,7 +134,7 @@ def cards(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_input_is_found_by_the_name_that_stays(cards, device, index, channels):
     found = capture.choose(Audio(), device, 0)
-    assert (found.index, found.channels, found.rate_hz) == (index, channels, 44_100)
+    assert (found.number, found.channels, found.rate_hz) == (index, channels, 44_100)
 
 
 @pytest.mark.parametrize("device", ["HDA", "APE,7", "0", "2", "USB PnP Sound Device", "system", "usb-0d8c:0014-B2"])
@@ -147,7 +147,7 @@ def test_inputs_are_listed_by_the_names_that_choose_them(cards):
     listed = capture.inputs(Audio())
     assert [each.identity for each in listed] == ["usb-0d8c:0014-A1", "APE", "APE,3", "default"]
     for each in listed:
-        assert capture.choose(Audio(), each.identity, 0).index == each.index
+        assert capture.choose(Audio(), each.identity, 0).number == each.number
 
 
 def test_plugin_is_opened_with_as_many_channels_as_the_chosen_one_needs(cards):

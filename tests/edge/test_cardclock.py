@@ -93,15 +93,15 @@ def test_pipe_however_it_is_filled_goes_on_at_the_pace_of_its_samples(blocks: li
         clock.note(end_s, end_s + late_s)
         told.append((end_s, clock.recorded_s(end_s)))
     for (end_a, at_a), (end_b, at_b) in pairwise(told):
-        # Of a slope that is found in bad data the test knows nothing; ten minutes would have to pass first.
         assert at_b - at_a == pytest.approx(end_b - end_a, abs=(CREEP + 1e-4) * (end_b - end_a) + 1e-9)
 
 
 def test_pipe_that_is_filled_at_once_is_spread_over_its_own_length() -> None:
     clock = CardClock(0.0, is_live=False)
-    for number in range(1, 121):
-        clock.note(0.5 * number, 1.0)
-    assert clock.recorded_s(60.0) - clock.recorded_s(0.0) == pytest.approx(60.0, abs=0.1)
+    for number in range(1, 7201):  # an hour in 36 seconds
+        clock.note(0.5 * number, 0.005 * number)
+    assert clock.recorded_s(3600.0) - clock.recorded_s(0.0) == pytest.approx(3600.0, abs=3600.0 * CREEP)
+    assert clock.drift_ppm is None
 
 
 def test_stream_that_begins_with_ten_seconds_that_its_server_had_kept_has_its_true_times() -> None:

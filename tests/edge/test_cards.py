@@ -30,15 +30,23 @@ def usb_card(root: Path, index: int, card_id: str, port: str, serial: str = "") 
 def test_usb_card_is_named_by_its_serial_number_and_without_one_by_its_port(tmp_path):
     usb_card(tmp_path, 2, "Device", "1-1.3", serial="A 1/7")
     usb_card(tmp_path, 0, "Device_1", "1-1.4")
-    cards = {card.index: card for card in sound_cards(tmp_path)}
-    assert cards[2] == Card(2, "Device", "usb-0d8c:0014-A_1_7")
-    assert cards[0] == Card(0, "Device_1", "usb-0d8c:0014-port1-1.4")
+    cards = {card.number: card for card in sound_cards(tmp_path)}
+    assert cards[2] == Card(2, "Device", "usb-0d8c:0014-A_1_7", "usb-0d8c:0014-port1-1.3")
+    assert cards[0] == Card(0, "Device_1", "usb-0d8c:0014-port1-1.4", "usb-0d8c:0014-port1-1.4")
 
 
 def test_usb_cards_with_the_same_serial_number_are_told_apart_by_their_ports(tmp_path):
     usb_card(tmp_path, 1, "Device", "1-1.3", serial="000")
     usb_card(tmp_path, 2, "Device_1", "1-1.4", serial="000")
     assert [card.usb for card in sound_cards(tmp_path)] == ["usb-0d8c:0014-port1-1.3", "usb-0d8c:0014-port1-1.4"]
+
+
+def test_usb_card_keeps_the_name_of_its_port_while_its_twin_is_unplugged(tmp_path):
+    usb_card(tmp_path, 2, "Device_1", "1-1.4", serial="000")
+    (card,) = sound_cards(tmp_path)
+    assert card.usb == "usb-0d8c:0014-000"
+    assert is_card(card, "usb-0d8c:0014-port1-1.4")
+    assert not is_card(card, "usb-0d8c:0014-port1-1.3")
 
 
 def test_card_on_the_board_is_named_by_its_id(tmp_path):

@@ -192,6 +192,12 @@ def test_retained_command_is_refused_and_may_be_sent_again_without_retain(device
         (b'{"id": "1", "command": "thresholds", "thresholds": {"cough": "0.5"}}', "valid number", "1"),
         (b'{"id": "1", "command": "thresholds", "thresholds": {"cough": NaN}}', "", "1"),
         (b'{"id": "1", "command": "update", "url": "https://h/a.tar"}', "sha256: Field required", "1"),
+        (
+            b'{"id": "1", "command": "update", "url": "https://h/a", "sha256": "%b", "allow_downgrade": true}'
+            % SHA.encode(),
+            "allow_downgrade: Extra inputs are not permitted",
+            "1",
+        ),
         (b'{"id": "1", "command": "restart"}' + b" " * MAX_BYTES, "too long for a command; at most 4096", None),
         (b"[" * 4000, "", None),
         (b"\xff\xfe", "", None),

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +27,8 @@ from edge.outbox import Outbox
 from edge.payloads import Origin
 from edge.pipeline import Model
 from edge.sources.base import Block
+from edge.untimed import UntimedFile
+from tests.programs import ROOT
 from tests.wards import Fed
 
 BOOT_1970 = datetime(1970, 1, 1, 0, 0, 7, tzinfo=timezone.utc)
@@ -48,7 +54,7 @@ class Device:
     def __init__(self, bundle: Bundle, backend: Backend, outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = unset(0.0)
         monkeypatch.setattr(clock, "read", lambda: self.now)
-        self.corrections = Corrections(outbox)
+        self.corrections = Corrections(outbox, UntimedFile(outbox.path.with_name("untimed.jsonl")))
         origin = Origin("boot", "1", "tiny-1.2.3", "")
         self.journal = Journal(
             origin, "acula/ward-3/bed-12", outbox, corrections=self.corrections, hooks=Hooks(), notify=lambda: None
@@ -133,6 +139,72 @@ def test_many_events_are_corrected_in_turns_and_none_is_forgotten(device: Device
     events = waiting(outbox)
     assert [event["seq"] for event in events] == list(range(SLICE + 30))
     assert {event["clock"] for event in events} == {"synced"}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from edge.corrections import Corrections
+from edge.outbox import Outbox
+from edge.payloads import to_bytes
+from edge.untimed import UntimedFile
+path = Path(sys.argv[1])
+outbox = Outbox(path, max_mb=10, max_age_days=1)
+corrections = Corrections(outbox, UntimedFile(path.with_name("untimed.jsonl")))
+for number in range(3):
+    payload = {"event_id": f"event-{number}", "onset": "1970-01-01T00:00:19.000Z", "clock": "unsynced"}
+    outbox.put(payload["event_id"], "acula/event", to_bytes(payload))
+    corrections.note(payload["event_id"], "acula/event", payload, {"onset": 12.0 + number})
+outbox.delete(["event-0"])  # which has been sent
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed_before_its_clock_was_set(folder: Path) -> Outbox:
+    """The outbox of a program that was killed, opened by the next one."""
+    command = [sys.executable, "-c", KILLED, str(folder / "left.db")]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    return Outbox(folder / "left.db", max_mb=10, max_age_days=1)
+
+
+def test_events_of_a_program_that_was_killed_are_corrected_by_the_next(tmp_path: Path) -> None:
+    outbox, file = killed_before_its_clock_was_set(tmp_path), tmp_path / "untimed.jsonl"
+    with file.open("ab") as stream:
+        stream.write(b'\n{"key": "half')  # of a line that a full disk has left
+    corrections = Corrections(outbox, UntimedFile(file))
+    corrections.note("event-3", "acula/event", {"event_id": "event-3", "onset": ""}, {"onset": 15.0})
+    corrections = Corrections(outbox, UntimedFile(file))
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert corrections.turn(is_set(20.0)) == 4
+    told = {event["event_id"]: (event["onset"], event["revision"]) for event in waiting(outbox)}
+    assert told == {f"event-{number}": (f"2026-11-23T22:00:{12 + number}.000Z", 1) for number in range(4)}
+    assert not file.exists()
+    outbox.close()
+
+
+def test_times_from_before_the_machine_was_started_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = killed_before_its_clock_was_set(tmp_path)
+    (tmp_path / "boot_id").write_text("another one\n")
+    monkeypatch.setattr("edge.untimed.BOOT_ID", tmp_path / "boot_id")
+    corrections = Corrections(outbox, UntimedFile(tmp_path / "untimed.jsonl"))
+    assert corrections.turn(is_set(20.0)) == 0
+    assert [event["clock"] for event in waiting(outbox)] == ["unsynced", "unsynced"]
+    assert not (tmp_path / "untimed.jsonl").exists()
+    outbox.close()
+
+
+def test_file_of_a_device_whose_clock_is_never_set_stays_small(
+    outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.corrections.REMEMBERED", 10)
+    file = tmp_path / "untimed.jsonl"
+    corrections = Corrections(outbox, UntimedFile(file))
+    for number in range(100):
+        corrections.note(f"event-{number}", "acula/event", {"event_id": f"event-{number}"}, {"onset": 1.0})
+    assert file.read_bytes().count(b"event_id") <= 20
+    assert [untimed.key for untimed in UntimedFile(file).read()][-10:] == [f"event-{n}" for n in range(90, 100)]
 
 
 def test_listener_of_live_sound_takes_its_time_from_the_arrival_of_blocks(

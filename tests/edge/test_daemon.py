@@ -15,7 +15,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from tests.brokers import Broker, Subscriber, eventually, free_port, mosquitto, retained
+from bench.mosquitto import free_port
+from tests.brokers import Broker, Subscriber, eventually, mosquitto, retained
 from tests.programs import BASE, ROOT, Daemon
 
 Sounds = Callable[..., NDArray[np.float32]]

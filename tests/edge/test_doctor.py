@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from bench.mosquitto import free_port
 from edge import clock
 from edge.config import Settings
 from edge.doctor.broker import check_broker, judge_expiry
@@ -25,7 +26,7 @@ from edge.doctor.model import check_model, judge_time
 from edge.doctor.sound import check_sources
 from edge.sections import OutboxSettings
 from edge.update.record import RecordFile
-from tests.brokers import Subscriber, eventually, free_port, mosquitto
+from tests.brokers import Subscriber, eventually, mosquitto
 from tests.certificates import make_certificates
 from tests.sound_servers import SoundServer
 

@@ -111,8 +111,7 @@ def test_live_source_that_cannot_be_followed_loses_its_oldest_sound_as_a_counted
     ward.end()
     # The first cough came before the runtime was stuck, the last one in the newest sound.
     assert [event.onset / 16_000 for event in ward.found["bed-12"]] == pytest.approx([1.0, 38.5], abs=0.06)
-    assert listener.analyzer.gap_s == dropped_s
-    assert listener.analyzer.monitored_s + listener.analyzer.gap_s == 40.0
+    assert ward.told_s("bed-12") == (40.0 - dropped_s, dropped_s)
 
 
 def test_live_source_that_is_behind_is_heard_at_a_wider_hop(
@@ -131,8 +130,7 @@ def test_live_source_that_is_behind_is_heard_at_a_wider_hop(
     ward.end()
     assert [event.onset / 16_000 for event in ward.found["bed-12"]] == pytest.approx([1.0, 11.0, 29.0], abs=0.06)
     assert set(np.diff(starts).tolist()) == {32_000}
-    (listener,) = ward.listeners
-    assert (listener.analyzer.monitored_s, listener.analyzer.gap_s) == (30.0, 0.0)
+    assert ward.told_s("bed-12") == (30.0, 0.0)
 
 
 def test_file_that_cannot_be_followed_waits_and_is_heard_whole_at_its_own_hop(
@@ -141,7 +139,6 @@ def test_file_that_cannot_be_followed_waits_and_is_heard_whole_at_its_own_hop(
     monkeypatch.setattr("edge.listener._LAG_S", 0.0)
     fed, stuck = Fed("bed-12"), Stuck(tiny_backend)
     ward = Ward(Model(tiny_bundle, stuck), fed, pace="realtime")
-    (listener,) = ward.listeners
     starts: list[int] = []
     ward.hooks.on_window.append(lambda _listener, window: starts.append(window.start))
     ward.listeners.start()
@@ -152,7 +149,7 @@ def test_file_that_cannot_be_followed_waits_and_is_heard_whole_at_its_own_hop(
     stuck.gate.set()
     ward.end()
     assert len(ward.labels("bed-12")) == 3
-    assert (listener.analyzer.gap_s, listener.analyzer.monitored_s) == (0.0, 30.0)
+    assert ward.told_s("bed-12") == (30.0, 0.0)
     assert starts == list(range(0, 448_001, 8_000))
 
 
@@ -177,7 +174,7 @@ def test_source_that_falls_silent_without_a_word_is_stuck_but_one_that_tells_its
 ) -> None:
     fed = Fed("bed-12")
     fed.trouble = "no microphone"
-    ward = Ward(model, fed)
+    ward = Ward(model, fed, pace="live")
     ward.listeners.start()
     assert ward.listeners.stuck(silence_s=-1.0) == ""
     fed.trouble = ""
@@ -185,6 +182,15 @@ def test_source_that_falls_silent_without_a_word_is_stuck_but_one_that_tells_its
     assert ward.listeners.stuck(silence_s=3_600.0) == ""
     ward.end()
     assert ward.listeners.stuck(silence_s=-1.0) == ""
+
+
+def test_pipe_that_falls_silent_is_stuck_whatever_it_tells_for_nobody_starts_its_recorder_anew(model: Model) -> None:
+    fed = Fed("stdin")
+    fed.trouble = "nothing on standard input for 5 s"
+    ward = Ward(model, fed, pace="realtime")
+    ward.listeners.start()
+    assert ward.listeners.stuck(silence_s=-1.0) == "stdin: the source has fallen silent"
+    ward.end()
 
 
 def test_analysis_that_does_not_go_on_is_stuck(
@@ -216,8 +222,7 @@ def test_what_was_heard_before_a_source_broke_off_is_told_while_it_is_away(model
     fed.feed(Block(36_800, sounds(16_000, 4.0, coughs=[1.0])[:, None]))
     eventually(lambda: ward.labels("bed-12") == ["cough", "cough"], "the cough after it came back")
     ward.end()
-    (listener,) = ward.listeners
-    assert (listener.analyzer.monitored_s, listener.analyzer.gap_s) == (6.3, 0.0)
+    assert ward.told_s("bed-12") == (pytest.approx(6.3), 0.0)
 
 
 def test_defect_in_one_listener_is_told_apart_from_a_source_that_turned_unusable(model: Model) -> None:

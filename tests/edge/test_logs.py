@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+from typing import Any
 
 import pytest
 import structlog
 
 from edge import logs
 from edge.sections import LogSettings
+
+
+def test_lines_of_one_kind_that_come_too_often_are_held_back_and_counted() -> None:
+    now_s = [0.0]
+    limit = logs.RateLimit(now=lambda: now_s[0])
+
+    def passed(kind: str, times: int) -> list[dict[str, Any]]:
+        lines = []
+        for _ in range(times):
+            with contextlib.suppress(structlog.DropEvent):
+                lines.append(dict(limit(None, "warning", {"event": kind})))
+        return lines
+
+    assert len(passed("command_refused", 1000)) == 100
+    assert len(passed("no_sound", 7)) == 7
+    assert len(passed("event", 1000)) == 1000
+    now_s[0] = 60.0
+    after = passed("command_refused", 1000)
+    assert after[:2] == [{"event": "command_refused", "held_back": 900}, {"event": "command_refused"}]
+    assert len(after) == 100
+
+
+def test_flood_of_lines_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    logs.configure(LogSettings(format="json"))
+    for number in range(1000):
+        structlog.get_logger().warning("command_refused", number=number)
+    assert 100 <= stream.getvalue().count("\n") <= 200  # a minute may end in between
 
 
 def test_line_is_written_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:

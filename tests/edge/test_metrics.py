@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.mosquitto import free_port
 from edge import __version__
 from edge.hooks import Hooks
 from edge.metrics import LEVEL_S, Metrics, hottest_celsius, serve
 from edge.sections import MetricsSettings
 from edge.sources.base import Block
-from tests.brokers import eventually, free_port, mosquitto
+from tests.brokers import eventually, mosquitto
 from tests.programs import Daemon
 
 Sample = dict[tuple[str, ...], float]

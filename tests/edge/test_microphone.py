@@ -131,6 +131,27 @@ def test_sound_that_nobody_fetched_in_time_is_a_gap(sound_server):
     assert source.trouble == ""
 
 
+def test_capture_from_pulseaudio_loads_no_decoders(sound_server):
+    """ALSA's plugins that go by FFmpeg are opened by PortAudio wherever ALSA's own configuration is read."""
+    sound_server.plug_in("ward")
+    with Recorder(open_microphone("pulse:ward.monitor")) as recorder:
+        eventually(lambda: bool(recorder.blocks), "sound")
+        (child,) = (process for process in psutil.Process().children() if "edge.sources.capture" in process.cmdline())
+        loaded = {Path(each.path).name.partition(".")[0] for each in child.memory_maps()}
+    assert "libasound_module_pcm_pulse" in loaded
+    assert "libavcodec" not in loaded
+
+
+def test_configuration_that_somebody_has_chosen_for_alsa_is_obeyed(sound_server, monkeypatch, tmp_path):
+    chosen = tmp_path / "asound.conf"
+    chosen.write_text("pcm.default { type null }\n")
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(chosen))
+    sound_server.plug_in("ward")
+    source = open_microphone("pulse:ward.monitor")
+    with Recorder(source):
+        eventually(lambda: "PulseAudio cannot be reached" in source.trouble, "trouble")
+
+
 @pytest.mark.broker
 def test_daemon_hears_coughs_before_and_after_its_microphone_was_unplugged(
     sound_server, tiny_bundle_path, tmp_path, broker, sounds

@@ -28,6 +28,7 @@ from edge.outbox import Outbox
 from edge.payloads import Origin
 from edge.pipeline import Model
 from edge.sources.base import Block
+from edge.untimed import UntimedFile
 from tests.wards import Fed
 
 Sounds = Callable[..., NDArray[np.float32]]
@@ -54,7 +55,7 @@ class Desk:
         monkeypatch.setattr(clock, "read", self.read)
         monkeypatch.setattr("edge.listener.time.monotonic", lambda: self.now_s)
         self.outbox, self.hooks = outbox, Hooks()
-        self.corrections = Corrections(outbox)
+        self.corrections = Corrections(outbox, UntimedFile(outbox.path.with_name("untimed.jsonl")))
         origin = Origin("boot", "1", "tiny-1.2.3", "")
         parts: dict[str, Any] = {"corrections": self.corrections, "hooks": self.hooks}
         self.minutes = Minutes(origin, "acula", outbox, **parts)

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from bench.mosquitto import free_port
 from edge.mqtt import Publisher
 from edge.outbox import Outbox
 from edge.outbox_file import OutboxFile, Row
 from edge.sections import MqttSettings
-from tests.brokers import Broker, Subscriber, eventually, free_port, mosquitto, retained
+from tests.brokers import Broker, Subscriber, eventually, mosquitto, retained
 from tests.publishing import BASE, publish, put, status
 
 pytestmark = pytest.mark.usefixtures("slow_broker")

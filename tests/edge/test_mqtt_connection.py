@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -208,6 +209,35 @@ def test_broker_with_a_foreign_certificate_gets_nothing(
         publish(publishers, broker.port, outbox, tls=True)
         eventually(lambda: any(entry["event"] == "broker_unreachable" for entry in logs), "word of it")
     assert "certificate is not trusted" in logs[0]["reason"]
+    assert outbox.depth == 1
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_broker_whose_tls_is_older_than_1_2_gets_nothing(
+    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
+) -> None:
+    make_certificates(tmp_path)
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    old.load_cert_chain(tmp_path / "broker.pem", tmp_path / "broker.key")
+    put(outbox, "event")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def shake_hands() -> None:
+            while True:
+                try:
+                    connection = server.accept()[0]
+                except OSError:
+                    return
+                with contextlib.suppress(OSError):
+                    old.wrap_socket(connection, server_side=True).close()
+
+        threading.Thread(target=shake_hands, daemon=True).start()
+        publish(publishers, server.getsockname()[1], outbox, tls=True, ca=str(tmp_path / "ca.pem"))
+        eventually(lambda: any(entry["event"] == "broker_unreachable" for entry in logs), "word of it")
+        server.shutdown(socket.SHUT_RDWR)
+    assert "protocol version" in logs[0]["reason"]
     assert outbox.depth == 1
 
 

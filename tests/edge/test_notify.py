@@ -15,8 +15,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from bench.mosquitto import free_port
 from edge.notify import Notifier
-from tests.brokers import PATIENCE_S, eventually, free_port
+from tests.brokers import PATIENCE_S, eventually
 from tests.programs import ROOT
 
 Sounds = Callable[..., NDArray[np.float32]]

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from edge.backends import open_backend
-from edge.bundle import Bundle
+from edge.bundle import SHIPPED, Bundle, load_bundle
 from edge.errors import BundleError
 
 
@@ -43,6 +43,18 @@ def test_infer_of_an_earlier_window_is_not_overwritten_by_a_later_one(tiny_backe
     before = first.scores.copy()
     tiny_backend.infer(noise(1))
     assert np.array_equal(first.scores, before)
+
+
+@pytest.mark.parametrize("name", ["room", "auscultation"])
+def test_bundle_that_ships_scores_several_sources_in_one_call_as_one_by_one(name):
+    bundle = load_bundle(SHIPPED / name, allow_unsigned=True)
+    for path in (bundle.frontend_path, bundle.encoder_path):
+        (waveform,) = onnx.load(path).graph.input
+        assert waveform.type.tensor_type.shape.dim[0].dim_param == "batch"
+    backend = open_backend(bundle)
+    windows = np.random.default_rng(0).normal(0, 0.1, (5, bundle.manifest.window_samples)).astype(np.float32)
+    for window, together in zip(windows, backend.infer_batch(windows), strict=True):
+        assert together.scores == pytest.approx(backend.infer(window).scores, abs=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(31_999,), (1, 32_000), (0,)])

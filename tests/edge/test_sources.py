@@ -20,7 +20,6 @@ from edge.errors import AudioError, ConfigError
 from edge.sections import SourceSettings
 from edge.sources import open_source
 from edge.sources.file import FileSource
-from edge.sources.stdin import StdinSource
 
 
 def write(path: Path, samples, rate=16_000, **options) -> Path:
@@ -185,50 +184,6 @@ def test_file_closed_from_another_thread_ends_a_waiting_reader(tmp_path):
     reader.join(timeout=20)
     assert not reader.is_alive()
     source.close()
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3])
-def test_stdin_gives_all_frames_and_drops_a_partial_one(channels):
-    integers = np.random.default_rng(0).integers(-32768, 32768, (50_000, channels), dtype=np.int16)
-    stream = io.BytesIO(integers.astype("<i2").tobytes() + b"\x01")
-    with capture_logs() as logs:
-        samples = drain(StdinSource(stream, sample_rate_hz=8_000, channels=channels))
-    assert np.array_equal(samples, (integers / 32768).astype(np.float32))
-    assert [(log["event"], log["bytes"]) for log in logs] == [("partial_frame_dropped", 1)]
-
-
-def test_stdin_joins_frames_that_arrive_in_pieces():
-    read_end, write_end = os.pipe()
-    content = np.arange(999, dtype="<i2").tobytes()
-
-    def feed():
-        with os.fdopen(write_end, "wb", buffering=0) as pipe:
-            for at in range(0, len(content), 7):
-                pipe.write(content[at : at + 7])
-
-    writer = threading.Thread(target=feed)
-    with os.fdopen(read_end, "rb") as stream:
-        writer.start()
-        samples = drain(StdinSource(stream, sample_rate_hz=8_000, channels=3))
-        writer.join()
-    assert (samples.ravel() * 32768).tolist() == list(range(999))
-
-
-@pytest.mark.parametrize("content", [b"", b"\x00"])
-def test_stdin_without_a_frame_says_so(content):
-    with pytest.raises(AudioError, match="stdin: ended without sound"):
-        drain(StdinSource(io.BytesIO(content), sample_rate_hz=8_000, channels=1))
-
-
-def test_stdin_closed_ends_a_reader_that_waits_for_a_silent_pipe():
-    read_end, write_end = os.pipe()
-    with os.fdopen(read_end, "rb") as stream, os.fdopen(write_end, "wb"):
-        source = StdinSource(stream, sample_rate_hz=8_000, channels=1)
-        reader = threading.Thread(target=drain, args=(source,))
-        reader.start()
-        source.close()
-        reader.join(timeout=20)
-        assert not reader.is_alive()
 
 
 def settings(**changes):

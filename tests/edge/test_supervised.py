@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from edge.sources.decoding import FramedDecoder
 from edge.sources.supervised import Limits, SupervisedSource
 from tests.brokers import eventually
 from tests.listening import Recorder
+from tests.programs import is_gone
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,15 +51,6 @@ def stand_in(folder: Path, script: str, **changes) -> SupervisedSource:
 
 def pid(folder: Path, life: int) -> int:
     return int((folder / f"pid-{life}").read_text())
-
-
-def is_gone(process: int) -> bool:
-    """Whether it has ended; one that nobody has reaped yet, as of an init that does not, has."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state in "ZX"
 
 
 def test_sound_comes_without_gap_and_rate_and_trouble_are_known(tmp_path):
@@ -123,6 +116,22 @@ def test_sound_that_the_child_has_lost_is_a_gap_of_so_many_samples(tmp_path):
     assert not (tmp_path / "pid-2").exists()
 
 
+def test_sound_that_a_stream_has_left_out_without_a_word_is_a_gap(tmp_path):
+    script = "begin()\nfor _ in range(5): speak()\ntime.sleep(4)\nspeak_on()"
+    with Recorder(stand_in(tmp_path, script, slip_s=1.0)) as recorder:
+        eventually(lambda: sum(end - begin for begin, end in recorder.gaps) > 3000, "the gap")
+        end, passed_s = recorder.end, time.monotonic() - recorder.begun_s
+    assert end / 1000 < passed_s
+    assert not (tmp_path / "pid-2").exists()
+
+
+def test_stream_that_comes_in_large_pieces_has_left_nothing_out(tmp_path):
+    script = "begin()\nwhile True:\n time.sleep(2)\n for _ in range(20): speak(pause_s=0)"
+    with Recorder(stand_in(tmp_path, script, slip_s=4.0, burst_s=60.0)) as recorder:
+        eventually(lambda: len(recorder.blocks) > 80, "four pieces")
+    assert recorder.gaps == []
+
+
 def test_device_that_comes_back_at_another_rate_is_resampled_to_the_first(tmp_path):
     script = "begin(8000 if life == 1 else 16000)\nfor _ in range(9): speak(frames=800 * life)\nif life > 1: speak_on()"
     script = script.replace("speak_on()", "\n while True: speak(frames=1600)")
@@ -145,15 +154,16 @@ def test_child_does_not_see_the_settings_of_its_parent(tmp_path, monkeypatch):
         eventually(lambda: recorder.source.trouble == "[]", "what the child saw")
 
 
-def test_zeros_are_told_as_trouble_but_not_taken_for_a_fault(tmp_path, logs):
+def test_zeros_are_told_as_trouble_and_missing_from_then_on_but_not_taken_for_a_fault(tmp_path, logs):
     script = "begin()\nwhile not (folder / 'unmute').exists(): speak(0.0)\nspeak_on()"
     with Recorder(stand_in(tmp_path, script, zeros_s=0.5)) as recorder:
         eventually(lambda: "zeros" in recorder.source.trouble, "trouble")
-        heard = len(recorder.blocks)
-        eventually(lambda: len(recorder.blocks) > heard + 3, "blocks all the same")
         (tmp_path / "unmute").touch()
-        eventually(lambda: recorder.source.trouble == "", "no trouble any more")
-    assert recorder.gaps == []
+        eventually(lambda: recorder.source.trouble == "" and len(recorder.gaps) == 1, "sound after the gap")
+    ((begin, end),) = recorder.gaps
+    assert begin == 400  # the fifth block makes half a second of nothing
+    assert not recorder.between(0, end).any()
+    assert np.all(recorder.between(end, recorder.end) == np.float32(0.5))
     assert not (tmp_path / "pid-2").exists()
     assert [entry["event"] for entry in logs] == ["digital_silence"]
 

@@ -33,7 +33,7 @@ def slow(all_scores, frames, hop):
         total = weight_sum = 0.0
         for k, scores in enumerate(all_scores):
             inside = frame - k * hop
-            final = k > 0 and inside + hop < 10 - LOOKAHEAD_FRACTION * 10
+            final = k > 0 and inside + hop < 10 - round(LOOKAHEAD_FRACTION * 10)
             if 0 <= inside < 10 and not final:
                 centre = inside + 0.5
                 weight = max(WEIGHT_FLOOR, min(1.0, min(centre, 10 - centre) / (RAMP_FRACTION * 10)))

@@ -15,10 +15,11 @@ import paho.mqtt.publish as publish
 import pytest
 from numpy.typing import NDArray
 
+from bench.mosquitto import free_port
 from edge.update.archive import pack
 from edge.update.install import Installer
 from edge.update.record import RecordFile
-from tests.brokers import Broker, Subscriber, eventually, free_port
+from tests.brokers import Broker, Subscriber, eventually
 from tests.certificates import make_certificates
 from tests.hosts import serving
 from tests.programs import BASE, ROOT, Daemon
@@ -74,11 +75,13 @@ def test_command_has_a_bundle_fetched_and_run(tiny_bundle_path: Path, tmp_path: 
     content = archive_of(tiny_bundle_path, tmp_path).read_bytes()
     with serving(tmp_path) as host, Subscriber(broker.port) as subscriber:
         host.archives["/fleet/room.tar"] = content
+        older = archive_of(tiny_bundle_path, tmp_path, "1.2.2").read_bytes()
+        host.archives["/fleet/older.tar"] = older
         flags = ("--commands.enabled", "--update.enabled", "--update.hosts", host.host)
         flags += ("--update.ca", str(tmp_path / "ca.pem"))
 
-        def send(command_id: str, sha256: str) -> None:
-            url = f"https://{host.host}/fleet/room.tar"
+        def send(command_id: str, sha256: str, archive: str = "room.tar") -> None:
+            url = f"https://{host.host}/fleet/{archive}"
             command = {"id": command_id, "command": "update", "url": url, "sha256": sha256}
             publish.single(f"{BASE}/command", json.dumps(command), qos=1, hostname="127.0.0.1", port=broker.port)
 
@@ -90,6 +93,9 @@ def test_command_has_a_bundle_fetched_and_run(tiny_bundle_path: Path, tmp_path: 
             send("wrong", "0" * 64)
             eventually(lambda: ("wrong", "refused") in results(), "the refusal")
             assert "its SHA-256 is" in subscriber.payloads("/command/result")[-1]["reason"]
+            send("older", hashlib.sha256(older).hexdigest(), "older.tar")
+            eventually(lambda: ("older", "refused") in results(), "the refusal of an older one")
+            assert "tiny-1.2.2 is older than tiny-1.2.3" in subscriber.payloads("/command/result")[-1]["reason"]
             send("right", hashlib.sha256(content).hexdigest())
             eventually(lambda: ("right", "done") in results(), "the answer")
             eventually(lambda: bundles_run(daemon) == ["tiny-1.2.3", "tiny-2.0.0"], "the restart")
@@ -192,6 +198,14 @@ def test_update_by_hand_says_what_to_do_next(tiny_bundle_path: Path, tmp_path: P
     assert "tiny-2.0.0 is installed" in done.stdout
     assert "next: systemctl restart acula-edge" in done.stdout
     assert RecordFile(tmp_path / "bundles", str(tiny_bundle_path)).read().name == "tiny-2.0.0"
+
+
+def test_update_by_hand_to_an_older_bundle_is_taken_when_it_is_meant(tiny_bundle_path: Path, tmp_path: Path) -> None:
+    older = str(archive_of(tiny_bundle_path, tmp_path, "1.2.2"))
+    refused = update(tiny_bundle_path, tmp_path, older)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "tiny-1.2.2 is older than tiny-1.2.3" in refused.stderr
+    assert "tiny-1.2.2 is installed" in update(tiny_bundle_path, tmp_path, older, "--allow_downgrade").stdout
 
 
 def test_update_by_hand_that_is_refused_is_one_line_and_status_2(tiny_bundle_path: Path, tmp_path: Path) -> None:

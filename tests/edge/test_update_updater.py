@@ -95,3 +95,22 @@ def test_archive_is_taken_once_and_a_folder_or_another_name_never(
     assert left == {"folder.tar.refused", ".hidden.tar", "notes.txt"}
     records = RecordFile(tmp_path / "state" / "bundles", str(tiny_bundle_path))
     assert records.read().name == "tiny-2.0.0"
+
+
+def test_defect_in_the_updater_costs_no_later_update(
+    device: Device, tiny_bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: list[Any]
+) -> None:
+    monkeypatch.setattr("edge.update.updater._TROUBLE_S", 0.0)
+    settled, failed = Updater._settled, threading.Event()
+
+    def fail_once(updater: Updater) -> Path | None:
+        if not failed.is_set():
+            failed.set()
+            raise ZeroDivisionError("a defect")
+        return settled(updater)
+
+    monkeypatch.setattr(Updater, "_settled", fail_once)
+    archive_of(tiny_bundle_path, tmp_path).rename(device.inbox / "room-2.0.0.tar")
+    device.updater.start()
+    assert device.switched.wait(PATIENCE_S)
+    assert logs[0]["event"] == "updater_failed"

@@ -1,4 +1,4 @@
-"""A real ffmpeg hears what a real HTTP server serves, and nobody sees the password."""
+"""A real ffmpeg hears what a real HTTP server, and an RTSP one, serve, and nobody sees the password."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from bench.mosquitto import free_port
 from edge.errors import AudioError, ConfigError
 from edge.sources.url import url_source
-from tests.brokers import eventually, free_port
+from tests.brokers import eventually
 from tests.listening import Recorder
+from tests.rtsp import Camera
 
 USER, PASSWORD, TOKEN = "bed-12", "hush-hush", "s3same"
 
@@ -79,6 +81,19 @@ def test_stream_is_heard_at_its_own_rate_and_opened_again_when_it_ends(tmp_path,
     assert np.array_equal(first, samples[:, 1].astype(np.float32) / 32_768)
     assert server.requests >= 2
     assert_secret(logs)
+
+
+def test_camera_is_heard_over_rtsp_sample_by_sample_and_again_when_it_has_hung_up():
+    sound = np.random.default_rng(0).integers(-20_000, 20_000, 16_000 * 2).astype(np.int16)
+    with Camera(sound, 16_000) as camera, Recorder(open_url(camera.url)) as recorder:
+        eventually(lambda: len(recorder.samples) > 16_000, "sound")
+        assert (recorder.source.name, recorder.source.sample_rate_hz) == (f"url:{camera.url}", 16_000)
+        camera.hang_up.set()
+        eventually(lambda: recorder.source.trouble != "", "its absence")
+        camera.hang_up.clear()
+        eventually(lambda: camera.viewers >= 2 and recorder.source.trouble == "", "sound again")
+    before = recorder.between(0, recorder.gaps[0][0])
+    assert np.array_equal(before[:16_000], sound[:16_000].astype(np.float32) / 32_768)
 
 
 @pytest.mark.parametrize("fault", ["wrong password", "nothing there", "no camera", "no sound"])

@@ -202,6 +202,29 @@ def test_json_is_all_that_is_printed_and_tells_every_way_that_was_tried(
     assert printed["left_out"] == []
 
 
+def test_card_says_what_the_encoder_costs_and_how_each_source_is_told(exported: Path) -> None:
+    card, report = (exported / "card.md").read_text(), json.loads(exported.with_suffix(".json").read_text())
+    size = report["size"]
+    assert f"The encoder has {size['parameters'] / 1e6:.3f} M parameters" in card
+    assert f"{size['multiply_adds'] / 1e6:.1f} M multiply-adds a window of 1 s" in card
+    within = next(line for line in card.splitlines() if line.startswith("| cough | own | 18 | 54 |"))
+    assert "[" in within
+    assert {(one["label"], one["source"]) for one in report["sources"]} == {
+        ("cough", "own"),
+        ("breath", "own"),
+        ("speech", "own"),
+    }
+
+
+def test_card_counts_what_is_told_wrongly_and_what_is_no_label(exported: Path) -> None:
+    card, report = (exported / "card.md").read_text(), json.loads(exported.with_suffix(".json").read_text())
+    cough = next(one for one in report["failures"]["counts"] if one["label"] == "cough")
+    assert f"| cough | {cough['false_alarms']} of 54 | {cough['misses']} of 18 |" in card
+    # Twelve knocks were held out to validate and eighteen to test: as many as a label needs, but nobody trained it.
+    assert "So were sounds that have as many and were not trained as labels: door_wood_knock 30." in card
+    assert report["never_labels"] == [{"label": "door_wood_knock", "clips": 30, "sources": 30}]
+
+
 def test_card_names_what_was_tried_and_what_sets_labels_off(exported: Path) -> None:
     card = (exported / "card.md").read_text()
     for text in ("## Failures heard", "## Sounds that are no labels", "| minmax | 7 | none |", "linear CKA"):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from align.corpora import Recording
 from edge.bundle import OperatingPoint
-from quantize.failures import SHOWN, Failure, Trigger, find_failures
+from quantize.failures import SHOWN, Failure, Trigger, Wrong, find_failures
 from quantize.operating_points import Choice
 from quantize.recordings import LabelledClip
 
@@ -45,6 +45,7 @@ def test_false_alarms_and_misses_are_named_the_worst_first() -> None:
 def test_what_is_not_known_is_no_failure() -> None:
     found = find_failures(CHOICES, [_clip("a", "laughing")], [_track(0.0, 0.9)], 100.0)
     assert found.worst == ()
+    assert found.counts == (Wrong("cough", 0, 1, 0, 0), Wrong("speech", 0, 0, 0, 0))
     assert found.triggers == (Trigger("laughing", 1, (0, 1)),)
 
 
@@ -56,6 +57,8 @@ def test_sounds_that_are_no_labels_are_counted_by_what_they_set_off() -> None:
     assert found.silent == 1
 
 
-def test_at_most_ten_of_a_kind_are_named() -> None:
-    clips = [_clip(f"{number}", "dog") for number in range(15)]
-    assert len(find_failures(CHOICES, clips, [_track(0.9)] * 15, 100.0).worst) == SHOWN
+def test_at_most_ten_of_a_kind_are_named_and_all_are_counted() -> None:
+    clips = [_clip(f"{number}", "dog") for number in range(15)] + [_clip("a", "cough"), _clip("b", "cough")]
+    found = find_failures(CHOICES, clips, [_track(0.9)] * 16 + [_track(0.0)], 100.0)
+    assert [one.kind for one in found.worst] == ["false alarm"] * SHOWN + ["miss"]
+    assert found.counts[0] == Wrong("cough", false_alarms=15, without=15, misses=1, holding=2)

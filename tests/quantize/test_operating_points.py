@@ -198,7 +198,9 @@ def test_sounds_of_a_scene_stand_apart_and_are_known_by_their_time() -> None:
     assert kinds == {"cough", "dog"}
     for placed, following in pairwise(scene.placed):
         assert placed.stop_s < following.start_s
-        assert scene.cause((placed.start_s + placed.stop_s) / 2) == placed.sound.kind
+        assert scene.cause(placed.stop_s) == placed.sound.kind
+        for onset_s, _ in placed.sound.marks_s:
+            assert scene.cause(placed.start_s + onset_s + 0.01) == placed.sound.kind + ", within a mark"
     assert scene.cause(0.0) == "ambience"
 
 

@@ -12,7 +12,7 @@ from align.corpora.recording import Split
 from edge.errors import UserError
 from quantize.checkpoint import Checkpoint
 from quantize.graph import TorchBackend
-from quantize.scarce import LeftOut, scarce, without
+from quantize.scarce import HeldOut, LeftOut, never_labels, scarce, without
 
 
 def _rows(event: str, count: int, people: int) -> list[Recording]:
@@ -35,6 +35,17 @@ def test_label_needs_thirty_recordings_of_ten_sources(clips: int, people: int, s
     assert [one.label for one in found] == ([] if stays else ["sneeze"])
     if not stays:
         assert found[0].reason.startswith(f"{clips} held-out recordings from {people} sources; 30 from 10 are needed")
+
+
+def test_other_sounds_are_counted_among_what_training_did_not_hear() -> None:
+    splits: dict[Split, list[Recording]] = {
+        "train": _rows("snoring", 50, 50),
+        "validation": [*_rows("sneeze", 20, 20), *_rows("cough", 5, 5)],
+        "test": [*_rows("non_cough", 40, 12), *_rows("dog", 40, 9), *_rows("", 3, 3)],
+    }
+    found = never_labels(["cough"], splits)
+    assert found == (HeldOut("dog", 40, 9), HeldOut("non_cough", 40, 12), HeldOut("sneeze", 20, 20))
+    assert [one.enough for one in found] == [False, True, False]
 
 
 def test_no_label_left_is_told_in_one_line() -> None:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import onnx
+import pytest
+from pydantic_settings import TomlConfigSettingsSource
+
+from bench.listening import open_bundle
+from distill.config import TrainSettings
 from distill.student import Student, StudentShape
+from distill.teach_config import TeachSettings
+from edge.bundle import find_bundle
+from edge.manifest import FrontEnd
 from quantize import students
+from quantize.rules.graph import WEIGHTED, Graph
+from quantize.rules.placement import multiplications
 from quantize.students import StudentsSettings, costs, multiply_adds
 from tests.aligning import refused, run_main
 
+ROOT = Path(__file__).parents[2]
 SMALL = {"context_blocks": 1, "window_s": 0.5, "rounds": 1}
 
 
@@ -37,6 +49,28 @@ def test_multiply_adds_are_counted_layer_by_layer() -> None:
     expected += (64 * 3 + 64 * 64) * steps  # context
     expected += 64 * steps + 128 * 16 + 16  # heads and embedding
     assert multiply_adds(student, 40) == expected
+
+
+@pytest.mark.parametrize("name", ["room", "auscultation"])
+def test_students_of_the_bundles_that_ship_fit_a_small_board(name: str) -> None:
+    settings: type[TrainSettings] | type[TeachSettings] = TrainSettings if name == "room" else TeachSettings
+    given = TomlConfigSettingsSource(settings, toml_file=ROOT / "configs" / f"{name}.toml")()
+    fields = {field: given[field] for field in ("width", "context_blocks", "depth", "form") if field in given}
+    labels = given.get("labels") or given["tasks"]
+    front_end = FrontEnd(**given.get("front_end", {}))
+    student = Student(StudentShape(mel_bands=front_end.mel_bands, labels=len(labels), **fields))
+    assert sum(parameter.numel() for parameter in student.parameters()) <= 1_000_000
+    frames_in_2_s = 2 * front_end.sample_rate_hz // front_end.hop_samples
+    assert multiply_adds(student, frames_in_2_s) <= 100e6
+
+
+@pytest.mark.parametrize("name", ["room", "auscultation"])
+def test_encoders_that_ship_fit_a_small_board(name: str) -> None:
+    bundle = open_bundle(find_bundle(name))
+    graph = Graph(onnx.load(str(bundle.encoder_path)))
+    multiply_adds_a_window = sum(multiplications(graph, node) for node in graph.of_type(*WEIGHTED))
+    assert 1e6 < 2.0 * multiply_adds_a_window / bundle.manifest.window_s <= 100e6
+    assert bundle.encoder_path.stat().st_size < 1e6  # INT8: a byte a parameter
 
 
 def test_the_program_prints_a_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,12 +15,13 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from bench.mosquitto import free_port
 from edge.config import Settings
 from edge.doctor import broker as doctor
 from edge.mqtt import Publisher
 from edge.outbox import Outbox
 from edge.sections import MqttSettings
-from tests.brokers import PATIENCE_S, eventually, free_port, mosquitto
+from tests.brokers import PATIENCE_S, eventually, mosquitto
 from tests.certificates import make_certificates
 from tests.programs import ROOT
 from tests.publishing import BASE, put, status

@@ -16,9 +16,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from bench.mosquitto import free_port
 from edge.outbox import Outbox
 from edge.outbox_file import OutboxFile, Row
-from tests.brokers import Subscriber, eventually, free_port, mosquitto
+from tests.brokers import Subscriber, eventually, mosquitto
 from tests.programs import BASE, ROOT, Daemon
 
 pytestmark = pytest.mark.broker

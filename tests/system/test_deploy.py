@@ -6,7 +6,7 @@ import re
 import urllib.request
 from pathlib import Path
 
-from tests.brokers import free_port
+from bench.mosquitto import free_port
 from tests.programs import ROOT, Daemon
 
 

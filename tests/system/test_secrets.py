@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import Subscriber, eventually, free_port, mosquitto
+from bench.mosquitto import free_port
+from tests.brokers import Subscriber, eventually, mosquitto
 from tests.programs import ROOT, Daemon
 
 SECRET = "correct-horse-battery"  # noqa: S105

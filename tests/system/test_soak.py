@@ -30,3 +30,11 @@ def test_nothing_is_lost_and_all_sound_is_accounted_for_beyond_two_to_the_31(tmp
     # The faults have reached the daemon.
     assert int(re.search(r"(\d+) connections", told["broker killed"])[1]) >= 3
     assert int(re.search(r"told (\d+) times", told["disk full"])[1]) > 0
+    # What it uses does not grow: the connection to the broker, where it is gone at first, is one file more at last.
+    used = {
+        name: [float(value) for value in re.findall(r"([\d.]+) at", told[name])]
+        for name in ("resident memory", "file descriptors", "threads")
+    }
+    assert len(set(used["threads"])) == 1
+    assert max(used["file descriptors"]) <= used["file descriptors"][0] + 2
+    assert max(used["resident memory"]) < used["resident memory"][0] + 10.0

@@ -1,10 +1,8 @@
-"""A tiny alignment on the synthesised corpus, for tests: settings, programs, and its step in two processes."""
+"""The step of an alignment on recordings of noise, in this process or in two, for tests."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +15,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from align.batches import Batch, BatchStream, TrainingClips
 from align.clips import Clips
-from align.config import AlignSettings, ObjectiveSettings
+from align.config import ObjectiveSettings
 from align.corpora import Recording
 from align.encoders import EncoderSpec
 from align.module import AlignmentTask
 
-ROOT = Path(__file__).parents[1]
 CLIPS, BATCH, TEXT_SIZE = 24, 12, 16
 RATE = 2000
-TINY = {
-    "preset": "demo",
-    "encoder": {"name": "scratch-conv", "sample_rate_hz": 4000, "clip_s": 1.0},
-    "batch_size": 16,
-    "epochs": 2,
-    "warmup_steps": 2,
-    "checkpoint_steps": 2,
-}
-
-
-def settings(corpus: Path, output: Path, **changes: Any) -> AlignSettings:
-    """Settings of a training that takes seconds."""
-    fixed = {
-        "recordings": corpus / "recordings.csv",
-        "reports": corpus / "reports.parquet",
-        "teacher_cache": corpus / "teacher",
-        "output": output,
-    }
-    return AlignSettings.model_validate({**TINY, **fixed, **changes})
-
-
-def run(*flags: str, launcher: tuple[str, ...] = ("-m",)) -> subprocess.CompletedProcess[str]:
-    """The program in a process of its own."""
-    command = [sys.executable, *launcher, "align.train", *flags]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 def make_task(encoder: str = "scratch-vit", **objective: Any) -> AlignmentTask:
