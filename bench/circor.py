@@ -1,6 +1,6 @@
 """What alignment teaches, on real hearts: `python -m bench.circor --recordings RECORDINGS`.
 
-Trains the encoder of `configs/circor.toml` under nine conditions with several seeds, fits a linear probe on training
+Trains the encoder of `configs/circor.toml` under ten conditions with several seeds, fits a linear probe on training
 children and scores test children, who are nobody else's. Prints AUROC for murmur and outcome as the mean over seeds,
 with 95 % intervals by bootstrap over children, and how far each condition lies from the aligned one (paired). Stops and
 resumes: a finished run is not repeated, so give another --output for other recordings or settings. `--processes` runs
@@ -40,6 +40,7 @@ CONDITIONS: Mapping[str, Mapping[str, Any]] = {
     "self-supervised only": {"objective": {"name": "none", "preservation": 1.0}},
     "aligned": {"objective": {"preservation": 0.0}},
     "aligned, acoustics kept": {},
+    "acoustics kept, shuffled once": {"objective": {"shuffled": "once"}},
     # Pairs that are wrong but stay the same still tell recordings from one another, as noise for a target does
     # (arXiv 1704.05310); pairs that change with every batch tell nothing.
     "aligned, shuffled once": {"objective": {"preservation": 0.0, "shuffled": "once"}},
