@@ -251,11 +251,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.align", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--encoder", default="scratch-conv", help="family, untrained (default: scratch-conv)")
     parser.add_argument("--batch", type=int, default=24, help="clips in a batch (default: 24, as published)")
-    parser.add_argument("--steps", type=int, default=8, help="batches a repeat that are timed (default: 8)")
+    parser.add_argument("--steps", type=int, default=3, help="batches a repeat that are timed (default: 3)")
     parser.add_argument(
         "--teacher",
-        default="minilm",
-        help=f"a model's id, its folder, minilm (the default), or {BERT_BASE} (random weights)",
+        default=BERT_BASE,
+        help=f"a model's id, its folder, minilm, or {BERT_BASE} (the default: the size of small medical ones, random "
+        "weights)",
     )
     options = parser.parse_args()
     if options.batch < 4 or options.steps < 2:
