@@ -42,8 +42,9 @@ FALSE_POSITIVES_PER_HOUR = 4.0
 LEAST_SENSITIVITY = 0.5
 """Silence has no false positives either: a point that finds fewer of the events is not preferred for being quiet."""
 
-SLOW_SOUND = {"split_depth": 0.0, "off_share": 0.5, "minimum_duration_s": 0.2, "merge_gap_s": 0.3, "refractory_s": 0.5}
-"""For labels without marked times. A breath lasts a second or more; words of a sentence follow within 0.3 s."""
+SLOW_SOUND = {"split_depth": 0.0, "off_share": 0.5, "minimum_duration_s": 0.2, "merge_gap_s": 0.24, "refractory_s": 0.5}
+"""For labels without marked times. A breath lasts a second or more; most words of a sentence follow within 0.24 s, and
+to wait longer for the next would tell the end of every sound later."""
 
 
 @dataclass(frozen=True)
