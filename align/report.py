@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from align.corpora import CorpusError, Recording, read_table
 from align.reports.config import ReportSettings
-from align.reports.facts import brief_all, hide
+from align.reports.facts import brief_all, hide, without_impossible
 from align.reports.store import ReportStore
 from align.reports.work import Counts, write_all
 from align.reports.writers import make_writer
@@ -54,6 +54,10 @@ def report(settings: ReportSettings) -> tuple[Counts, int]:
     """
     rows = select(settings)
     source = settings.recordings
+    if source.is_dir():
+        rows, slips = without_impossible(rows)
+        for slip in slips:
+            print(f"unknown: {slip}", file=sys.stderr)
     # In a prepared folder paths are as reports name them.
     briefs = brief_all(rows, source, hide(settings.hide), root=Path() if source.is_dir() else source.parent)
     writer = make_writer(settings)

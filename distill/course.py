@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar, Weight
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
-from align.checkpointing import WholeCheckpointIO, epochs_done
+from align.checkpointing import WholeCheckpointIO, epochs_done, read_resumable, refuse_other_weights
 from align.clips import Clips, open_clips
 from align.corpora import CorpusError
 from align.corpora.recording import Split
@@ -159,8 +159,12 @@ def make_task(settings: TeachSettings, taught: Pupils) -> TeachingTask:
 
 
 def fit(task: TeachingTask, taught: Pupils, settings: TeachSettings) -> None:
-    """Train, or go on, to the last epoch; the task then has the averaged weights."""
-    output, last = settings.output, settings.output / "last.ckpt"
+    """Train, or go on, to the last epoch; the task then has the averaged weights.
+
+    Raises:
+        UserError: the weights to go on from are of another architecture.
+    """
+    last = settings.output / "last.ckpt"
     answers = [[question.answer(row) for question in settings.tasks] for row in taught.train.clips.rows]
     plan = LessonPlan(
         taught.train,
@@ -173,27 +177,11 @@ def fit(task: TeachingTask, taught: Pupils, settings: TeachSettings) -> None:
     )
     done = epochs_done(last)
     if done >= settings.epochs:
-        task.load_state_dict(torch.load(last, map_location="cpu", weights_only=True)["state_dict"])
+        finished = read_resumable(last)
+        refuse_other_weights(finished, task)
+        task.load_state_dict(finished["state_dict"])
         return
-    steps = settings.epochs * (plan.per_epoch // settings.batch_size)
-    longest = 1.0 - 1.0 / max(1.0, AVERAGED_SHARE * steps)
-    trainer = lightning.Trainer(
-        max_epochs=settings.epochs,
-        accelerator="auto",
-        precision="bf16-mixed" if has_bfloat16() else "32-true",
-        callbacks=[
-            ModelCheckpoint(output, "last", enable_version_counter=False),
-            WeightAveraging(use_buffers=True, avg_fn=moving_average(longest)),
-            TQDMProgressBar(refresh_rate=5),
-        ],
-        plugins=[WholeCheckpointIO()],
-        logger=CSVLogger(output, name="log"),
-        gradient_clip_val=1.0,
-        num_sanity_val_steps=0,
-        log_every_n_steps=10,
-        enable_model_summary=False,
-        default_root_dir=output,
-    )
+    trainer = make_trainer(settings, settings.epochs * (plan.per_epoch // settings.batch_size))
     loader = DataLoader(
         plan,
         batch_size=settings.batch_size,
@@ -207,4 +195,26 @@ def fit(task: TeachingTask, taught: Pupils, settings: TeachSettings) -> None:
         DataLoader(TensorDataset(torch.zeros(1)), batch_size=1),
         ckpt_path=last if last.is_file() else None,
         weights_only=True,
+    )
+
+
+def make_trainer(settings: TeachSettings, steps: int) -> lightning.Trainer:
+    """Lightning's trainer: a checkpoint after every epoch, of weights averaged over a share of all `steps`."""
+    longest = 1.0 - 1.0 / max(1.0, AVERAGED_SHARE * steps)
+    return lightning.Trainer(
+        max_epochs=settings.epochs,
+        accelerator="auto",
+        precision="bf16-mixed" if has_bfloat16() else "32-true",
+        callbacks=[
+            ModelCheckpoint(settings.output, "last", enable_version_counter=False),
+            WeightAveraging(use_buffers=True, avg_fn=moving_average(longest)),
+            TQDMProgressBar(refresh_rate=5),
+        ],
+        plugins=[WholeCheckpointIO()],
+        logger=CSVLogger(settings.output, name="log"),
+        gradient_clip_val=1.0,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        enable_model_summary=False,
+        default_root_dir=settings.output,
     )

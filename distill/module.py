@@ -17,6 +17,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torchaudio.transforms import FrequencyMasking
 
+from align.checkpointing import refuse_other_weights
 from align.statistics import auroc, clip_scores
 from distill.frontend import LogMel
 from distill.moments import of_windows
@@ -156,6 +157,14 @@ class StudentTask(lightning.LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             log_mel: Tensor = self.log_mel(waveform)
         return log_mel
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from weights of this architecture alone.
+
+        Raises:
+            UserError: they are those of another one.
+        """
+        refuse_other_weights(checkpoint, self)
 
     def configure_optimizers(self) -> Any:
         """AdamW with a one-cycle schedule over the whole training."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from align.checkpointing import refuse_other_weights
 from align.clips import Clips
 from align.statistics import auroc
 from align.tasks import Task, examples
@@ -162,6 +163,14 @@ class TeachingTask(lightning.LightningModule):
     def validation_step(self, _batch: Tensor, _index: int) -> None:
         """Log what `judge` finds; the batch only tells Lightning that there is something to validate."""
         self.log_dict({f"validation/{name}": value for name, value in self.judge().items()}, batch_size=1)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from weights of this architecture alone.
+
+        Raises:
+            UserError: they are those of another one.
+        """
+        refuse_other_weights(checkpoint, self)
 
     def configure_optimizers(self) -> Any:
         """AdamW with a one-cycle schedule over the whole training."""

@@ -105,15 +105,7 @@ def train(settings: TrainSettings) -> Path:
     # More threads than cores wait for each other: half the speed on a machine with two. The worker that cuts windows
     # needs too little of one to count.
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    task = StudentTask(
-        shape=asdict(StudentShape(front_end.mel_bands, len(settings.labels), settings.width, settings.context_blocks)),
-        labels=settings.labels,
-        front_end=front_end.model_dump(),
-        learning_rate=settings.learning_rate,
-        window_s=settings.window_s,
-        data=held_out | {"corpora": corpora_of(rows)},
-        quantise_from=settings.epochs - settings.quantise_epochs if settings.quantise_epochs else None,
-    )
+    task = make_task(settings, front_end, held_out | {"corpora": corpora_of(rows)})
     task.validation_clips = clips["validation"]
     trainer = make_trainer(settings)
     with telling_of_full_disk(output):
@@ -127,6 +119,19 @@ def train(settings: TrainSettings) -> Path:
         _write_figures(output, trainer)
     shutil.rmtree(output / "scenes", ignore_errors=True)
     return last
+
+
+def make_task(settings: TrainSettings, front_end: FrontEnd, learnt_from: dict[str, Any]) -> StudentTask:
+    """The training's student and losses; `learnt_from` is kept with it: recordings, licences, what was held out."""
+    return StudentTask(
+        shape=asdict(StudentShape(front_end.mel_bands, len(settings.labels), settings.width, settings.context_blocks)),
+        labels=settings.labels,
+        front_end=front_end.model_dump(),
+        learning_rate=settings.learning_rate,
+        window_s=settings.window_s,
+        data=learnt_from,
+        quantise_from=settings.epochs - settings.quantise_epochs if settings.quantise_epochs else None,
+    )
 
 
 def make_trainer(settings: TrainSettings) -> lightning.Trainer:

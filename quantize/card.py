@@ -88,7 +88,10 @@ def _left_out(results: Results) -> list[str]:
             "",
         ]
     if enough:
-        lines += [f"So were sounds that have as many and were not trained as labels: {enough}.", ""]
+        lines += [
+            f"Other sounds have as many and were not trained as labels, but heard as what is none of them: {enough}.",
+            "",
+        ]
     return lines
 
 

@@ -38,7 +38,8 @@ PER_HOUR = {
 CAUSE_MARGIN_S = 0.3
 
 WITHIN = ", within a mark"
-"""Who marks coughs often marks a peal of them as one: what is heard there after its onset is no sound that was not."""
+"""Who marks coughs often marks a peal of them as one. What is heard within it is then a further burst of that cough or,
+where its onset was missed, a late detection."""
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,23 @@ import difflib
 import functools
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from align.corpora import Recording
 from align.files import relative
 from align.reports.errors import ReportError
 from align.reports.lexicon import tokens_of
-from align.reports.values import NO, UNKNOWN, YES
+from align.reports.values import NO, UNKNOWN, YES, OutOfRangeError
 from align.reports.vocabulary import AGES, BY_NAME, DETAILS, EVENT_OF_KIND, FACTS, IMPLIED, Fact
 
 NO_COUGH = "no cough"
 WORDED = ("event", "device", "diagnosis")
 """Facts whose value can be any words of a table."""
+NUMBERS = tuple(fact for fact in FACTS if fact.units)
+"""Facts whose value is a number."""
 AGE_GROUPS = tuple(age for age in AGES if age not in ("minor", "adult"))
 NOT_PREGNANT_BY_AGE = ("neonate", "infant", "child")
 
@@ -66,6 +69,40 @@ def hide(labels: Iterable[str]) -> frozenset[str]:
             raise ReportError(f"--hide {label}: no report states that; {hint}")
         hidden |= {label, *IMPLIED.get(label, ())}
     return frozenset(hidden)
+
+
+def without_impossible(rows: Sequence[Recording]) -> tuple[list[Recording], list[str]]:
+    """The recordings with every number that nobody can have, such as an age of 200, as unknown; a line on each fact.
+
+    For corpora that others published: a slip in one of their rows can be told, but not corrected by who reads it.
+    """
+    kept: list[Recording] = []
+    slips: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        cells = row.metadata | row.labels
+        unknown: dict[str, str] = {}
+        for fact in NUMBERS:
+            for column in fact.columns:
+                if column in cells and (allowed := _out_of_range(fact, cells[column])):
+                    unknown[column] = UNKNOWN
+                    slips[f"{fact.name} is not {allowed}"].append(f"'{cells[column]}' of {row.path.name}")
+        metadata, labels = (
+            {name: unknown.get(name, cell) for name, cell in given.items()} for given in (row.metadata, row.labels)
+        )
+        kept.append(replace(row, metadata=metadata, labels=labels) if unknown else row)
+    told = [f"{wrong}: {found[0]} (and {len(found) - 1} more)" for wrong, found in slips.items()]
+    return kept, told
+
+
+def _out_of_range(fact: Fact, cell: str) -> str:
+    """What numbers the fact may have, where the cell holds another one; nothing otherwise."""
+    try:
+        fact.read(cell)
+    except OutOfRangeError as error:
+        return str(error)
+    except ValueError:
+        pass  # not a number at all: a column of another meaning, or the name of an age group
+    return ""
 
 
 def brief_all(

@@ -15,6 +15,11 @@ YES, NO = "yes", "no"
 
 Reader = Callable[[str], str | None]
 
+
+class OutOfRangeError(ValueError):
+    """A number that nobody can have."""
+
+
 MISSING = {"", "nan", "na", "n/a", "none", "null", "-", "not recorded", "not available"}
 NOT_KNOWN = {"unknown", "undetermined", "not known", "unknown or void", "indeterminate"}
 AFFIRMED = {"1", "1.0", "true", "yes", "y", "present", "positive"}
@@ -103,15 +108,21 @@ def listed(names: Mapping[str, str]) -> Reader:
 
 
 def number(low: float, high: float, unit: str) -> Reader:
-    """A reader of a number from `low` to `high` in `unit`, told with at most one decimal."""
+    """A reader of a number from `low` to `high` in `unit`, told with at most one decimal.
+
+    It raises `OutOfRangeError` for any other number.
+    """
 
     def read(text: str) -> str:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
+        allowed = f"a number from {low:g} to {high:g} ({unit})"
+        if math.isnan(value):
+            raise ValueError(allowed)
         if not low <= value <= high:
-            raise ValueError(f"a number from {low:g} to {high:g} ({unit})")
+            raise OutOfRangeError(allowed)
         return f"{round(value, 1):g}"
 
     return _unless_vague(read)

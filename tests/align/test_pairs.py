@@ -17,6 +17,7 @@ from align.pairs import pair, read_reports, text_ids
 from align.preparation import prepare
 from align.report import report
 from align.reports.config import ReportSettings
+from align.reports.errors import ReportError
 from tests.align.conftest import write_table
 from tests.recordings import recording
 from tests.sounds import write_sound
@@ -77,6 +78,24 @@ def test_prepared_recordings_are_reported_as_their_table_is(tmp_path: Path, else
         reports.append(read_reports(file))
     assert len(reports[0]) == 6
     assert reports[0] == reports[1]
+
+
+def test_impossible_number_stops_a_table_and_is_unknown_in_what_was_prepared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who reads a public corpus cannot correct its rows."""
+    table = write_table(tmp_path, 6)
+    table.write_text(table.read_text().replace("Male,Infant", "Male,300", 1))
+    for number in range(6):
+        write_sound(tmp_path / f"{number}.wav")
+    output = tmp_path / "out"
+    prepare(PrepareSettings.model_validate({"corpus": "table", "root": table, "output": output, "workers": 1}))
+    settings = ReportSettings.model_validate({"recordings": table, "output": tmp_path / "reports.parquet"})
+    with pytest.raises(ReportError, match=r"age of 1\.wav is '300'"):
+        report(settings)
+    report(settings.model_copy(update={"recordings": output}))
+    assert "unknown: age is not a number from 0 to 120 (years): '300' of 1.wav" in capsys.readouterr().err
+    assert "300" not in read_reports(tmp_path / "reports.parquet")["1.wav"]
 
 
 def test_people_are_held_out_whole_where_nobody_is_validated_on() -> None:

@@ -11,7 +11,7 @@ from align.corpora import Recording
 from align.corpora.registry import list_corpus
 from align.reports.check import check
 from align.reports.errors import ReportError
-from align.reports.facts import Brief, brief_all, hide
+from align.reports.facts import Brief, brief_all, hide, without_impossible
 from align.reports.template import compose
 from align.reports.vocabulary import BY_NAME, DETAILS, FACTS, IMPLIED
 from tests.sounds import write_sound, write_text
@@ -73,6 +73,26 @@ def test_cell_that_cannot_be_read_is_named_in_one_line(column: str, cell: str, a
         brief(row(**{column: cell}))
     assert f"recordings.csv: {column} of b.wav is '{cell}'; write {allowed}" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_number_that_nobody_can_have_is_taken_as_unknown_where_that_is_asked_for() -> None:
+    rows = [row(height_cm="1800", age="Child", murmur="Absent"), row(height_cm="98", age="250", murmur="Absent")]
+    kept, told = without_impossible([*rows, rows[0]])
+    first, second, third = brief_all(kept, TABLE)
+    assert (first.known["height_cm"], first.known["age"]) == ("unknown", "child")
+    assert (second.known["height_cm"], second.known["age"]) == ("98", "unknown")
+    assert "height_cm" not in first.asked
+    assert third == first
+    assert told == [
+        "height_cm is not a number from 20 to 250 (cm): '1800' of b.wav (and 1 more)",
+        "age is not a number from 0 to 120 (years): '250' of b.wav (and 0 more)",
+    ]
+    assert rows[0].metadata["height_cm"] == "1800"
+
+
+def test_what_is_no_number_is_left_to_be_corrected() -> None:
+    rows = [row(age="old", murmur="Absent")]
+    assert without_impossible(rows) == (rows, [])
 
 
 def test_murmur_that_nobody_could_tell_has_no_place() -> None:

@@ -26,7 +26,7 @@ def _row(name: str, event: str, times: tuple[tuple[float, float], ...] = ()) -> 
 
 @pytest.fixture
 def composer() -> Composer:
-    """A cough, rain, and three people who speak for 7, 11 and 13 s."""
+    """A cough, and three people who speak for 7, 11 and 13 s."""
     rng = np.random.default_rng(0)
     clips = [(_row("cough", "cough", ((0.5, 0.9),)), np.ones(RATE, dtype=np.float32))]
     for name, seconds in (("ada", 7), ("ben", 11), ("cem", 13)):

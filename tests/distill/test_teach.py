@@ -86,6 +86,20 @@ def test_a_teaching_that_ended_before_its_heads_is_finished(taught: Path, hearts
     assert all(torch.allclose(value, second[name]) for name, value in first.items())
 
 
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_checkpoint_of_another_architecture_is_not_gone_on_from(
+    taught: Path, hearts: Aligned, tmp_path: Path, epochs: int
+) -> None:
+    """Neither to train on from it, nor where the training has ended and the heads alone are to be fitted."""
+    checkpoint = torch.load(taught / "last.ckpt", weights_only=True)
+    checkpoint["state_dict"]["projector.bias"] = torch.zeros(5)
+    (tmp_path / "run").mkdir()
+    torch.save(checkpoint, tmp_path / "run" / "last.ckpt")
+    views = {"count": 2, "cache": taught.parent / "views"}
+    with pytest.raises(UserError, match=r"another architecture: projector\.bias .* remove it"):
+        teach(settings(hearts, tmp_path / "run", epochs=epochs, views=views))
+
+
 @pytest.mark.slow
 def test_killed_teaching_goes_on_where_it_was(hearts: Aligned, tmp_path: Path) -> None:
     values = given(hearts, tmp_path / "run", epochs=3)

@@ -123,6 +123,17 @@ def test_damaged_checkpoint_is_told_in_one_line_and_left(tiny_corpus: Path, tmp_
     assert (tmp_path / "last.ckpt").read_bytes() == b"PK half of a checkpoint"
 
 
+@pytest.mark.slow
+def test_checkpoint_of_another_architecture_is_not_gone_on_from(
+    tiny_corpus: Path, trained: Path, tmp_path: Path
+) -> None:
+    checkpoint = torch.load(trained / "last.ckpt", weights_only=True)
+    checkpoint["state_dict"]["student.step_head.bias"] = torch.zeros(5)
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    with pytest.raises(UserError, match=r"another architecture: student\.step_head\.bias .* remove it"):
+        train(settings(tiny_corpus, tmp_path, epochs=3))
+
+
 def test_output_that_cannot_be_a_folder_is_told_in_one_line(tiny_corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):

@@ -221,7 +221,7 @@ def test_card_counts_what_is_told_wrongly_and_what_is_no_label(exported: Path) -
     cough = next(one for one in report["failures"]["counts"] if one["label"] == "cough")
     assert f"| cough | {cough['false_alarms']} of 54 | {cough['misses']} of 18 |" in card
     # Twelve knocks were held out to validate and eighteen to test: as many as a label needs, but nobody trained it.
-    assert "So were sounds that have as many and were not trained as labels: door_wood_knock 30." in card
+    assert "have as many and were not trained as labels, but heard as what is none of them: door_wood_knock 30." in card
     assert report["never_labels"] == [{"label": "door_wood_knock", "clips": 30, "sources": 30}]
 
 
