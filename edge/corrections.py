@@ -37,9 +37,11 @@ class Corrections:
         self._outbox = outbox
         self._file = file
         self._lock = threading.Lock()
-        self._untimed: deque[Untimed] = deque(file.read(), maxlen=REMEMBERED)
-        self._lines = len(self._untimed)
-        if not self._untimed:
+        kept = list(file.read())
+        self._untimed: deque[Untimed] = deque(kept, maxlen=REMEMBERED)
+        self._lines = len(kept)
+        """In the file, where forgotten messages stay until it is written anew."""
+        if not kept:
             self._keep()  # no file, or one from before the machine was started
 
     def note(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -55,6 +57,12 @@ class Daemon:
         assert self.process.stdin is not None
         self.process.stdin.write((sound * 32767).astype("<i2").tobytes())
         self.process.stdin.flush()
+
+    def wait_until_read(self) -> None:
+        """Wait until it has read all that it was given: a signal leaves unheard what is still in the pipe."""
+        pipe = self.process.stdin
+        assert pipe is not None
+        eventually(lambda: not any(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4))), "an empty pipe")
 
     def finish(self) -> int:
         """End its standard input and wait for the program's own end."""

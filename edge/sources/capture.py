@@ -82,7 +82,8 @@ def _show_pulse_alone() -> None:
 
     PortAudio opens all that is defined, and ALSA's plugins load FFmpeg and more for it: 15 MB that stay to the end.
     """
-    if not re.search(r"[\s:]", str(PULSE_ALONE)):  # at which ALSA splits the variable
+    # ALSA splits the variable at colons and spaces, and expands each part as a shell would.
+    if re.fullmatch(r"[\w./+@-]+", str(PULSE_ALONE)):
         os.environ.setdefault("ALSA_CONFIG_PATH", str(PULSE_ALONE))
 
 

@@ -63,9 +63,9 @@ def sound_cards(root: Path = Path("/")) -> list[Card]:
 
 def is_card(card: Card, device: str) -> bool:
     """Whether a setting names this card: by ALSA's id, a USB identity, or by its vendor and product alone."""
-    if not device or device in (card.id, card.usb, card.port):
-        return bool(device)
-    return card.usb.startswith(f"{device}-")
+    if not device:  # which a card that is no USB device has for its USB identities
+        return False
+    return device in (card.id, card.usb, card.port) or card.usb.startswith(f"{device}-")
 
 
 def pulse_sources() -> list[PulseSource] | None:

@@ -31,8 +31,8 @@ HEALTHY_S = 10.0
 """After so much sound, the next failure is a new one, and the pauses begin anew."""
 SHORTEST_GAP_S = 0.01
 """Between two children, where a stream that came ahead of its time leaves none."""
-SLIP_S = 1.0
-"""Sound that comes so late, and late for so long (`Limits.slip_s`), has left some out."""
+LATE_S = 1.0
+"""Sound that comes later than this, and does so for `Limits.slip_s`, has left some out."""
 RATE_TOLERANCE = 1.05
 """A device may be so much faster than its nominal rate."""
 STALL_CREDIT_S = 60.0
@@ -228,11 +228,11 @@ class _Slip:
 
     def left_out_s(self, late_s: float, now_s: float) -> float:
         """Seconds that were left out, to be asked of every block as it comes; 0 as a rule."""
-        if self._in_time_at is None or late_s <= SLIP_S or not self._slip_s:
+        if self._in_time_at is None or late_s <= LATE_S or not self._slip_s:
             self._in_time_at, self._least_s = now_s, math.inf
             return 0.0
         self._least_s = min(self._least_s, late_s)
         if now_s - self._in_time_at < self._slip_s:
             return 0.0
-        self._in_time_at = now_s
-        return self._least_s
+        left_out_s, self._in_time_at, self._least_s = self._least_s, now_s, math.inf
+        return left_out_s

@@ -129,20 +129,22 @@ class Installer:
         return load_bundle(scratch / "bundle", trusted_keys=keys, allow_unsigned=unsigned)
 
     def _check_version(self, record: Record, manifest: Manifest) -> None:
-        """Refuse what is older than the bundle of its name that was confirmed last, or else that runs or is configured.
+        """Refuse what is older than the bundle of its name that was confirmed last or runs, or else is configured.
 
-        One that was left again is not looked at: what replaces it may well have a lower number.
+        What runs may be newer than what was confirmed: the configured bundle, after the confirmed one did not open any
+        more. One that was left within its probation is not looked at: what replaces it may well have a lower number.
         """
-        known = record.confirmed.get(manifest.name, "")
-        if not known:
-            running = [self.records.store / record.current] if record.current else []
-            found = (_manifest(folder) for folder in [*running, find_bundle(self._settings.bundle.path)])
-            known = next((each.version for each in found if each and each.name == manifest.name), "")
-        if known and is_older(manifest.version, known):
-            raise UpdateError(
-                f"{manifest.name}-{manifest.version} is older than {manifest.name}-{known}, which has run here: only "
-                "python -m edge update --allow_downgrade takes it"
-            )
+        configured = find_bundle(self._settings.bundle.path)
+        running = self.records.store / record.current if record.current else configured
+        known = [record.confirmed.get(manifest.name, ""), _version(running, manifest.name)]
+        if not any(known):
+            known = [_version(configured, manifest.name)]
+        for version in filter(None, known):
+            if is_older(manifest.version, version):
+                raise UpdateError(
+                    f"{manifest.name}-{manifest.version} is older than {manifest.name}-{version}, which has run here: "
+                    "only python -m edge update --allow_downgrade takes it"
+                )
 
     def _keep(self, folder: Path, digest: str) -> None:
         make_private(self.records.store)
@@ -207,12 +209,16 @@ def _digest(folder: Path) -> str:
         return ""
 
 
-def _manifest(folder: Path) -> Manifest | None:
-    """Of a bundle that was checked when it came; None where it is not there or damaged: a good one may replace it."""
+def _version(folder: Path, name: str) -> str:
+    """Of a bundle that was checked when it came; empty for one of another name.
+
+    Empty also where it is not there or damaged: a good one may replace it.
+    """
     try:
-        return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValueError):
-        return None
+        return ""
+    return manifest.version if manifest.name == name else ""
 
 
 def _size(path: str) -> int:

@@ -121,16 +121,19 @@ class Updater:
                 done(UpdateResult(False, name, f"{name}: another update waits already; try again later"))
 
     def _run(self) -> None:
-        self._put_aside_interrupted()
+        self._guarded(self._put_aside_interrupted)
         while not self._stopping.is_set():
-            self._turn()
+            self._guarded(self._turn)
 
     def _turn(self) -> None:
+        if (request := self._next_request(_POLL_S)) is not None:
+            self._finish(self._install(request.url, request.sha256), request.done)
+        elif (path := self._settled()) is not None:
+            self._take(path)
+
+    def _guarded(self, step: Callable[[], None]) -> None:
         try:
-            if (request := self._next_request(_POLL_S)) is not None:
-                self._finish(self._install(request.url, request.sha256), request.done)
-            elif (path := self._settled()) is not None:
-                self._take(path)
+            step()
         except Exception:  # a device that takes no update any more cannot be mended from afar
             log.exception("updater_failed", action="report this; updates go on")
             self._stopping.wait(_TROUBLE_S)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+from pathlib import Path
 
 import pyaudio
 import pytest
@@ -172,3 +174,14 @@ def test_device_that_is_busy_is_told_at_once(cards):
     with pytest.raises(SystemExit, match="cannot be opened"):
         capture.open_stream(audio, capture.choose(audio, "Device", 0), 0)
     assert audio.opened == [(44_100, 2)]
+
+
+@pytest.mark.parametrize(
+    ("folder", "is_read"),
+    [("/opt/edge-1.0_a/lib", True), ("/opt/it's", False), ("/opt/$edge", False), ("/opt/a b", False), ("/a:b", False)],
+)
+def test_alsa_is_given_no_path_that_it_would_read_as_another(monkeypatch, folder, is_read):
+    monkeypatch.setattr(capture, "PULSE_ALONE", Path(folder) / "pulse.conf")
+    monkeypatch.setattr(os, "environ", {})
+    capture._show_pulse_alone()
+    assert os.environ == ({"ALSA_CONFIG_PATH": f"{folder}/pulse.conf"} if is_read else {})

@@ -72,6 +72,7 @@ def test_signal_ends_a_silent_stream_in_order(
         daemon.wait_for("ready")
         # The cough is still within its window when the signal comes; the tail is analysed all the same.
         daemon.hear(sounds(16_000, 1.5, coughs=[1.0]))
+        daemon.wait_until_read()
         eventually(lambda: (subscriber.payloads("/status") or [{}])[-1].get("state") == "online", "status online")
         assert daemon.stop(number) == 0, daemon.errors()
         eventually(lambda: subscriber.states()[-1:] == ["offline"], "status offline")

@@ -93,6 +93,17 @@ def test_operator_may_go_back_and_on_from_there(device: Settings, tiny_bundle_pa
     assert confirm(device) == "tiny-1.1.0"
 
 
+def test_bundle_older_than_the_configured_one_is_refused_once_that_runs_for_want_of_the_confirmed_one(
+    device: Settings, tiny_bundle_path: Path, tmp_path: Path
+) -> None:
+    Installer(device).install(str(archive_of(tiny_bundle_path, tmp_path, "1.0.0")), allow_downgrade=True)
+    assert confirm(device) == "tiny-1.0.0"
+    records = Installer(device).records
+    (records.store / records.read().current / "manifest.json").write_text("damaged")
+    assert RunningBundle(device).open().name == "tiny-1.2.3"
+    refuse(device, archive_of(tiny_bundle_path, tmp_path, "1.1.0"), "tiny-1.1.0 is older than tiny-1.2.3")
+
+
 def test_version_that_failed_is_no_measure_for_the_next(
     device: Settings, tiny_bundle_path: Path, tmp_path: Path
 ) -> None:

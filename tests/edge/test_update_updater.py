@@ -97,19 +97,20 @@ def test_archive_is_taken_once_and_a_folder_or_another_name_never(
     assert records.read().name == "tiny-2.0.0"
 
 
+@pytest.mark.parametrize("step", ["_put_aside_interrupted", "_settled"])
 def test_defect_in_the_updater_costs_no_later_update(
-    device: Device, tiny_bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: list[Any]
+    device: Device, tiny_bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: list[Any], step: str
 ) -> None:
     monkeypatch.setattr("edge.update.updater._TROUBLE_S", 0.0)
-    settled, failed = Updater._settled, threading.Event()
+    original, failed = getattr(Updater, step), threading.Event()
 
-    def fail_once(updater: Updater) -> Path | None:
+    def fail_once(updater: Updater) -> Any:
         if not failed.is_set():
             failed.set()
             raise ZeroDivisionError("a defect")
-        return settled(updater)
+        return original(updater)
 
-    monkeypatch.setattr(Updater, "_settled", fail_once)
+    monkeypatch.setattr(Updater, step, fail_once)
     archive_of(tiny_bundle_path, tmp_path).rename(device.inbox / "room-2.0.0.tar")
     device.updater.start()
     assert device.switched.wait(PATIENCE_S)
