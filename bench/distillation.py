@@ -40,7 +40,7 @@ CONFIG = ROOT / "configs" / "auscultation.toml"
 
 TEACHER, LABELS = "teacher", "labels only"
 TAUGHT_BY = "aligned, acoustics kept"
-"""The condition of `bench.circor` whose encoder is the teacher: `configs/circor.toml` as it stands."""
+"""The condition of `bench.circor` whose encoder is the teacher, as that of the bundle that ships."""
 NO_DISTILLATION = {"cosine": 0.0, "smooth_l1": 0.0, "relational": 0.0, "cka": 0.0, "soft_labels": 0.0}
 SMALLEST = {"form": "depthwise", "width": 16, "depth": 1, "context_blocks": 1, "embedding_size": 64}
 """A shape of a twentieth of the parameters of `configs/circor.toml`'s encoder."""

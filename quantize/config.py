@@ -36,7 +36,7 @@ class ExportSettings(ProgramSettings):
         ge=0,
         le=64,
         description="windows that a device may score at once; 1: fixed shapes, which a board's runtime optimises best; "
-        "0: as many as a device of the target gives, 32 for a cpu and 1 for a jetson",
+        "0: as many as a device of the target gives, 8 for a cpu and 1 for a jetson",
     )
     scenes: int = Field(24, ge=1, description="scenes of ten minutes, of validation clips, to tune thresholds on")
     bootstrap_rounds: int = Field(1000, ge=100, description="resamples of every 95 % interval")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from edge.backends.base import Backend, BatchBackend, Output
 
-LARGEST_BATCH = 32
-"""Bounds the memory of a batch, and how long the first of its windows waits for the last."""
+LARGEST_BATCH = 8
+"""Bounds the memory of a batch, and how long the first of its windows waits for the last; more gain no speed."""
 SLOW_S = 10.0
 """A batch takes a fraction of a second; after so long the runtime counts as stuck."""
 

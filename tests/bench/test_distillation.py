@@ -17,7 +17,7 @@ OF_LABELS = ("soft_labels", "hard_labels")
 def weights(condition: str) -> dict[str, float]:
     chosen = settings_of(condition, 3, Path("recordings.csv"), Path("runs/study"))
     assert chosen.seed == 3
-    assert chosen.teacher.aligned == Path("runs/study/aligned-3")
+    assert chosen.teacher.aligned == Path("runs/study/aligned-acoustics-kept-3")
     assert [task.name for task in chosen.tasks] == ["murmur", "outcome"]
     return chosen.objective.model_dump()
 
