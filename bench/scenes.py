@@ -51,7 +51,10 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
     parser.add_argument("--hours", type=float, default=4.0, help="hours to compose, of each (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scenes (default: 0)")
-    run(lambda: _measure(parser.parse_args()))
+    arguments = parser.parse_args()
+    if arguments.hours * 3600 < SCENE_S:
+        parser.error(f"--hours must be at least {SCENE_S / 3600:.2f}, one scene")
+    run(lambda: _measure(arguments))
 
 
 def _measure(arguments: argparse.Namespace) -> None:

@@ -200,9 +200,11 @@ class Listener:
         except Exception as error:
             self._in_hand_at_s = self._in_hand_since = None
             self._fail(error)
-            self.source.close()
-            while self.backlog.take() is not None:  # the reader may wait for room
-                pass
+            try:
+                self.source.close()
+            finally:
+                while self.backlog.take() is not None:  # the reader may wait for room
+                    pass
 
     def _next(self) -> Arrival | None:
         """The next block. While a source that is in trouble gives none, what it gave before is heard to its end."""

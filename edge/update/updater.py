@@ -193,10 +193,12 @@ class Updater:
         self._finish(result)
 
     def _finish(self, result: UpdateResult, done: Callable[[UpdateResult], None] | None = None) -> None:
-        if done is not None:
-            done(result)
-        if result.switched:
-            self._on_switched()
+        try:
+            if done is not None:
+                done(result)
+        finally:
+            if result.switched:
+                self._on_switched()
 
     def _put_aside_interrupted(self) -> None:
         """An archive whose installation a crash or a loss of power has ended is not tried again by itself."""
