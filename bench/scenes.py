@@ -52,8 +52,8 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=4.0, help="hours to compose, of each (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scenes (default: 0)")
     arguments = parser.parse_args()
-    if arguments.hours * 3600 < SCENE_S:
-        parser.error(f"--hours must be at least {SCENE_S / 3600:.2f}, one scene")
+    if round(arguments.hours * 3600 / SCENE_S) < 1:
+        parser.error(f"--hours {arguments.hours:g} is less than one scene of {SCENE_S / 60:g} minutes")
     run(lambda: _measure(arguments))
 
 

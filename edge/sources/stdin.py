@@ -63,6 +63,7 @@ class StdinSource:
         self._frame_bytes = 2 * channels
         self._clock = CardClock(time.monotonic(), is_live=False)
         self._position = 0
+        self._read_at_s = 0.0
         self._silent_since = time.monotonic()
         self._closed = threading.Event()
 
@@ -102,7 +103,7 @@ class StdinSource:
         """The block of these samples, `gap` samples after the last one."""
         block = Block(self._position + gap, samples)
         self._position = block.position + len(samples)
-        self._clock.note(self._position / self.sample_rate_hz, time.monotonic(), after_gap=gap > 0)
+        self._clock.note(self._position / self.sample_rate_hz, self._read_at_s, after_gap=gap > 0)
         return block
 
     def _samples(self, data: bytes, frames: int) -> NDArray[np.float32]:
@@ -113,9 +114,9 @@ class StdinSource:
         return samples
 
     def _late_s(self, data: bytes) -> float:
-        """How much later than its samples say the end of `data` has come, in seconds; below 0: earlier."""
+        """How much later than its samples say the end of `data` was read, in seconds; below 0: earlier."""
         end = self._position + len(data) // self._frame_bytes
-        return time.monotonic() - self._clock.recorded_s(end / self.sample_rate_hz)
+        return self._read_at_s - self._clock.recorded_s(end / self.sample_rate_hz)
 
     def _made_up(self, data: bytes) -> bytes:
         """`data`, which is late, and what follows it at once."""
@@ -155,4 +156,6 @@ class StdinSource:
 
     def _read(self) -> bytes:
         """What has arrived; empty at the end of the stream or once closed."""
-        return b"" if self._closed.is_set() else self._stream.read1(READ_BYTES)
+        data = b"" if self._closed.is_set() else self._stream.read1(READ_BYTES)
+        self._read_at_s = time.monotonic()
+        return data
