@@ -31,7 +31,11 @@ class PrepareSettings(ProgramSettings):
 
 
 class ObjectiveSettings(BaseModel):
-    """What audio is aligned to text by. The defaults are what proved best on training people of CirCor."""
+    """What audio is aligned to text by. The defaults are what proved best on training people of CirCor.
+
+    But for `preservation`: that encoder, which begins without weights, was best without it; one that comes with
+    acoustics of its own may need it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
