@@ -1,4 +1,4 @@
-"""Reads a source in a thread and keeps what it gave, for tests of sources that never end."""
+"""Reads a source and keeps what it gave: to its end, or in a thread where it has none."""
 
 from __future__ import annotations
 
@@ -63,3 +63,15 @@ class Recorder:
             self.blocks.extend(self.source.blocks())
         except Exception as error:
             self.error = error
+
+
+def drain(source: Source) -> NDArray[np.float32]:
+    """All samples (frames, channels) of a source that ends, after a check that positions leave no gap."""
+    parts, position = [np.empty((0, source.channels), np.float32)], 0
+    for block in source.blocks():
+        assert block.position == position
+        assert block.samples.dtype == np.float32
+        assert not block.samples.flags.writeable
+        position += len(block.samples)
+        parts.append(block.samples)
+    return np.concatenate(parts)

@@ -20,6 +20,7 @@ from edge.errors import AudioError, ConfigError
 from edge.sections import SourceSettings
 from edge.sources import open_source
 from edge.sources.file import FileSource
+from tests.listening import drain
 
 
 def write(path: Path, samples, rate=16_000, **options) -> Path:
@@ -29,18 +30,6 @@ def write(path: Path, samples, rate=16_000, **options) -> Path:
 
 def noise(frames, channels=1):
     return np.random.default_rng(0).uniform(-0.5, 0.5, (frames, channels)).astype(np.float32)
-
-
-def drain(source):
-    """All samples, after a check that positions leave no gap."""
-    parts, position = [np.empty((0, source.channels), np.float32)], 0
-    for block in source.blocks():
-        assert block.position == position
-        assert block.samples.dtype == np.float32
-        assert not block.samples.flags.writeable
-        position += len(block.samples)
-        parts.append(block.samples)
-    return np.concatenate(parts)
 
 
 def refusal(path) -> str:

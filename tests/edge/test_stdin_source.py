@@ -24,7 +24,7 @@ from edge.errors import AudioError
 from edge.sources import stdin
 from edge.sources.stdin import StdinSource
 from tests.brokers import Broker, Subscriber, eventually
-from tests.listening import Recorder
+from tests.listening import Recorder, drain
 from tests.programs import Daemon
 
 RATE_HZ = 8_000
@@ -32,18 +32,6 @@ RATE_HZ = 8_000
 
 def source(stream: Any, *, channels: int = 1, stall_s: float = 60.0) -> StdinSource:
     return StdinSource(stream, sample_rate_hz=RATE_HZ, channels=channels, stall_s=stall_s)
-
-
-def drain(opened: StdinSource) -> NDArray[np.float32]:
-    """All samples, after a check that positions leave no gap."""
-    parts, position = [np.empty((0, opened.channels), np.float32)], 0
-    for block in opened.blocks():
-        assert block.position == position
-        assert block.samples.dtype == np.float32
-        assert not block.samples.flags.writeable
-        position += len(block.samples)
-        parts.append(block.samples)
-    return np.concatenate(parts)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
