@@ -96,7 +96,7 @@ def told(
     known = [[holds(row, label) for label in labels] for row in rows]
     asked = Asked([source_of(row) for row in rows], [row.group for row in rows], known)
     scores = np.array([[ears.scores[label] for label in labels] for ears in heard])
-    return cells([one for one in by_source(labels, asked, scores, rounds=ROUNDS) if one.source == source])
+    return cells(by_source(labels, asked, scores, rounds=ROUNDS, only=source))
 
 
 def measure(

@@ -25,7 +25,10 @@ class TrainSettings(ProgramSettings):
         None, description="checkpoint of an earlier training that marks the events of recordings without times"
     )
     seed: int = Field(0, ge=0, description="seed of the net, the scenes and the validation split")
-    validation_share: float = Field(0.12, gt=0, lt=0.5, description="share of the training groups held out")
+    validation_share: float = Field(
+        0.12, ge=0, lt=0.5, description="share of the training groups held out; 0: none, for the last net of folds"
+    )
+    fold: int = Field(0, ge=0, description="which share of them: folds 0, 1, ... have nobody in common")
     width: int = Field(32, ge=16, multiple_of=16, description="channels of the first residual stage")
     context_blocks: int = Field(4, ge=1, le=6, description="temporal residual blocks, dilated 1, 2, 4, ...")
     window_s: float = Field(2.0, ge=1, le=4, multiple_of=1, description="window, in whole seconds")

@@ -49,7 +49,7 @@ AVERAGE_DECAY = 0.998
 
 
 def select(settings: TrainSettings) -> list[Recording]:
-    """The airborne recordings to train and validate on, validation held out by group.
+    """The airborne recordings to train on and, where a share is held out by group, to validate on.
 
     Raises:
         CorpusError: a corpus to exclude is not there, or a label has no training recording.
@@ -59,9 +59,10 @@ def select(settings: TrainSettings) -> list[Recording]:
     if unknown:
         raise CorpusError(f"{settings.recordings}: no corpus {', '.join(sorted(unknown))} to exclude")
     rows = [row for row in rows if row.split != "test" and row.corpus not in settings.exclude_corpora]
-    rows = hold_out(rows, settings.validation_share, settings.seed)
+    rows = hold_out(rows, settings.validation_share, settings.seed, settings.fold)
+    splits = ("train", "validation") if settings.validation_share else ("train",)
     for label in settings.labels:
-        for split in ("train", "validation"):
+        for split in splits:
             if not any(row.event == label and row.split == split for row in rows):
                 raise CorpusError(f"{settings.recordings}: no {split} recording has the event {label}")
     return rows
@@ -84,6 +85,7 @@ def train(settings: TrainSettings) -> Path:
     held_out: dict[str, Any] = {
         "seed": settings.seed,
         "validation_share": settings.validation_share,
+        "fold": settings.fold,
         "exclude_corpora": list(settings.exclude_corpora),
     }
     if settings.marks_from:
@@ -112,7 +114,7 @@ def train(settings: TrainSettings) -> Path:
         trainer.fit(
             task,
             loader(pool, front_end, settings, epochs_done(last)),
-            DataLoader(TensorDataset(torch.zeros(1)), batch_size=1),
+            DataLoader(TensorDataset(torch.zeros(1)), batch_size=1) if clips["validation"] else None,
             ckpt_path=last if last.is_file() else None,
             weights_only=True,
         )

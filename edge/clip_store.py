@@ -29,6 +29,9 @@ _NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.flac(\.part)?")
 _WAITING = 32
 """Most clips that wait for a slow disk; further ones are dropped."""
 _PRUNE_S = 600.0
+_PROBE_BYTES = 4096
+_RETRY_S = 10.0
+"""While a disk takes no clips, whether it does again is tried so often: the next clip may be hours away."""
 
 
 class ClipStore:
@@ -56,9 +59,7 @@ class ClipStore:
             mode = folder.stat().st_mode & 0o777
             if mode & 0o077:
                 raise ConfigError(f"clips.folder: {folder}: others may enter it (mode {mode:o}); chmod 700 {folder}")
-            probe = folder / ".writable"
-            probe.touch(0o600)
-            probe.unlink()
+            self._probe()
             for _, _, path in self._clips():
                 if path.suffix == ".part":  # a loss of power has left it
                     path.unlink()
@@ -89,9 +90,10 @@ class ClipStore:
         self._prune(0)
         while True:
             try:
-                clip = self._waiting.get(timeout=_PRUNE_S)
+                clip = self._waiting.get(timeout=_RETRY_S if self.trouble else _PRUNE_S)
             except queue.Empty:
                 self._prune(0)
+                self._try_again()
                 continue
             if clip is None:
                 return
@@ -109,6 +111,31 @@ class ClipStore:
                 self._drop(f"less than clips.min_free_mb = {self._settings.min_free_mb:g} is free")
         except (OSError, soundfile.SoundFileError) as error:
             self._drop(getattr(error, "strerror", None) or str(error))
+
+    def _try_again(self) -> None:
+        """Forget the trouble if the disk would take a clip now."""
+        if not self.trouble:
+            return
+        try:
+            make_private(self._folder)
+            self._probe()
+            if self._has_room(_PROBE_BYTES):
+                self.trouble = ""
+                log.info("clips_written_again", folder=str(self._folder))
+        except OSError as error:
+            self._tell(error.strerror or str(error))
+
+    def _probe(self) -> None:
+        """Write a file and remove it.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        probe = self._folder / ".writable"
+        try:
+            replace_whole(probe, bytes(_PROBE_BYTES))
+        finally:
+            probe.unlink(missing_ok=True)
 
     def _drop(self, reason: str) -> None:
         self.dropped += 1

@@ -135,6 +135,7 @@ class Device:
         status.add_part("inference", lambda: self.inference.trouble)
         status.add_part("", lambda: listeners.trouble)
         status.add_part("", lambda: self.model.trouble())
+        status.add_part("defect", lambda: "; ".join(filter(None, (self.hooks.trouble, self.upkeep.trouble))))
         status.set_times(
             last_audio_at=lambda: listeners.last_audio_at, last_inference_at=lambda: listeners.last_inference_at
         )

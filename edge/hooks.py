@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import structlog
+from edge.guard import Guard
 
 if TYPE_CHECKING:
     from edge.analysis import Analysed
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from edge.listener import Listener
     from edge.sources.base import Block
     from edge.track import TrackChunk
-
-log = structlog.get_logger()
 
 
 class Hooks:
@@ -37,7 +35,12 @@ class Hooks:
         """Finished frames of the fused scores; a jump of the start frame is a gap."""
         self.on_event: list[Callable[[Listener, Event, dict[str, Any]], None]] = []
         """An event (absolute sample indices at the bundle's rate) and its payload, once it is in the outbox."""
-        self._told: set[str] = set()
+        self._guard = Guard("observer_failed")
+
+    @property
+    def trouble(self) -> str:
+        """Whose last call failed; empty while nobody's did."""
+        return self._guard.trouble
 
     def block(self, listener: Listener, block: Block) -> None:
         """Pass a block on."""
@@ -57,14 +60,4 @@ class Hooks:
 
     def _call(self, functions: list[Callable[..., None]], *arguments: Any) -> None:
         for function in functions:
-            self._guarded(function, *arguments)
-
-    def _guarded(self, function: Callable[..., None], *arguments: Any) -> None:
-        try:
-            function(*arguments)
-        except Exception:
-            # A defect there must not cost what is heard here; told once, it can be found.
-            name = getattr(function, "__qualname__", repr(function))
-            if name not in self._told:
-                self._told.add(name)
-                log.exception("observer_failed", observer=name, action="report this; listening goes on")
+            self._guard.call(getattr(function, "__qualname__", repr(function)), function, *arguments)

@@ -11,8 +11,9 @@ from collections.abc import Callable
 import structlog
 
 from edge import clock
-from edge.clock import Reading, StepWatch
+from edge.clock import StepWatch
 from edge.corrections import Corrections
+from edge.guard import Guard
 from edge.minute import Minutes
 from edge.notify import Notifier
 
@@ -38,7 +39,7 @@ class Upkeep:
         self._stuck = stuck
         self._notify = notify
         self._steps = StepWatch(clock.read())
-        self._told: set[str] = set()
+        self._guard = Guard("upkeep_failed")
 
     def turn(self) -> None:
         """Do what is due; to be called every second, and once more when all listeners are done."""
@@ -46,17 +47,13 @@ class Upkeep:
         now = clock.read()
         if step_s := self._steps.step_s(now):
             log.warning("clock_set", by_s=round(step_s, 3), synchronised=now.synchronised)
-        put = self._guarded("minutes", self._minutes.turn, now)
-        put += self._guarded("corrections", self._corrections.turn, now)
-        if put:
+        turns = (("minutes", self._minutes.turn), ("corrections", self._corrections.turn))
+        # Each is called whether or not the other has put something into the outbox.
+        put = [self._guard.call(name, turn, now) for name, turn in turns]
+        if any(put):
             self._notify()
 
-    def _guarded(self, name: str, turn: Callable[[Reading], int], now: Reading) -> int:
-        """What a turn has put into the outbox; a defect there, told once, is no reason to stop listening."""
-        try:
-            return turn(now)
-        except Exception:
-            if name not in self._told:
-                self._told.add(name)
-                log.exception("upkeep_failed", part=name, action="report this; listening goes on")
-            return 0
+    @property
+    def trouble(self) -> str:
+        """What fails every second; empty while nothing does."""
+        return self._guard.trouble

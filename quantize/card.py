@@ -53,6 +53,12 @@ def training(results: Results) -> str:
     ]
     notes = [f"- {NOTES[corpus.name]}" for corpus in results.manifest.corpora if corpus.name in NOTES]
     counts = results.recordings
+    validated = (
+        f"Operating points were chosen by cross-validation: {results.folds} nets of the same recipe each held other "
+        f"people out, {counts['validation']} recordings in all, on which they were chosen, and the way to quantise"
+        if results.folds
+        else f"Of the others, {counts['validation']} were held out to choose operating points and the way to quantise"
+    )
     return "\n".join(
         [
             "## Training data",
@@ -64,9 +70,8 @@ def training(results: Results) -> str:
             *notes,
             "" if notes else "No corpus asks for more to be said.",
             f"Recordings are split by person, or by source where persons are not known: {counts['train']} to train on, "
-            f"{counts['validation']} to validate, {counts['test']} to test. Operating points were chosen on the "
-            "validation split, and so was the way to quantise; the test split decided only whether INT8 costs too "
-            "much to ship, and gave the figures below.",
+            f"{counts['test']} to test. {validated}; the test split decided only whether INT8 costs too much to ship, "
+            "and gave the figures below.",
             "",
             *_left_out(results),
             f"Checkpoint: SHA-256 `{results.checkpoint.sha256}`, {results.manifest.created}.",
@@ -220,7 +225,7 @@ def _curve(choice: Choice) -> str:
     for row in choice.curve:
         mark = "**" if row[0] == choice.point.on else ""
         rows.append("| " + " | ".join(f"{mark}{value:.3f}{mark}" for value in row) + " |")
-    title = f"### {choice.label} on the validation split: {choice.criterion} {choice.value:.3f}"
+    title = f"### {choice.label} on validation recordings: {choice.criterion} {choice.value:.3f}"
     return "\n".join([title, "", f"Chosen on {choice.basis}.", "", head, *rows])
 
 

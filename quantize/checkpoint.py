@@ -40,6 +40,8 @@ class Checkpoint:
     seed: int
     """Of the validation split."""
     validation_share: float
+    fold: int
+    """Which share of the people was held out."""
     exclude_corpora: frozenset[str]
     corpora: tuple[Corpus, ...]
 
@@ -84,6 +86,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             window_s=float(given["window_s"]),
             seed=int(data["seed"]),
             validation_share=float(data["validation_share"]),
+            fold=int(data["fold"]),
             exclude_corpora=frozenset(data["exclude_corpora"]),
             corpora=tuple(corpus_of(corpus) for corpus in data["corpora"]),
         )

@@ -23,6 +23,11 @@ class ExportSettings(ProgramSettings):
     )
     labels: tuple[str, ...] = Field((), description="labels of a taught student to ship (default: all taught ones)")
     recordings: Path = Field(description="CSV that lists the recordings that the student was trained on")
+    folds: tuple[Path, ...] = Field(
+        (),
+        description="checkpoints of the same recipe that each held other people out, to choose thresholds on those; "
+        "for a net that was trained on all",
+    )
     target: Literal["cpu", "jetson"] = Field("cpu", description="machine that the bundle is for")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name of the bundle")
     output: Path = Field(description="folder to write; a bundle found there is replaced once the new one is proven")
@@ -63,8 +68,15 @@ class TuneSettings(ProgramSettings):
     recordings: Path = Field(description="CSV that lists the recordings that the bundle was trained on")
     output: Path = Field(description="folder to write; a bundle found there is replaced once the new one is proven")
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$", description="version of the tuned bundle")
-    validation_share: float = Field(0.3, gt=0, lt=0.5, description="as in the training, so that the split is the same")
+    validation_share: float = Field(
+        0.3333, gt=0, lt=0.5, description="as in the training, so that the split is the same; not used with folds"
+    )
     seed: int = Field(0, ge=0, description="as in the training")
+    folds: tuple[Path, ...] = Field(
+        (),
+        description="checkpoints of the same recipe that each held other people out, to choose thresholds on those; "
+        "for a net that was trained on all",
+    )
     labels: tuple[str, ...] = Field((), description="labels whose point is chosen anew (default: all)")
     masked_by: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description='labels that cover another, as \'{"breath": ["cough", "speech"]}\''
@@ -84,3 +96,5 @@ def refuse_missing(settings: ExportSettings | TuneSettings) -> None:
     else:
         refuse_absent(settings.bundle, "give the folder of a bundle")
     refuse_absent(settings.recordings, "give the CSV that lists the recordings")
+    for checkpoint in settings.folds:
+        refuse_absent(checkpoint, "give checkpoints of distill.train, such as runs/fold-0/last.ckpt")

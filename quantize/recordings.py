@@ -39,6 +39,10 @@ class Training(Protocol):
         """Of the people."""
 
     @property
+    def fold(self) -> int:
+        """Which share of them."""
+
+    @property
     def exclude_corpora(self) -> frozenset[str]:
         """Corpora that were left out."""
 
@@ -53,20 +57,25 @@ class LabelledClip:
     holds: tuple[bool | None, ...]
 
 
-def read_splits(table: Path, training: Training) -> dict[Split, list[Recording]]:
+def read_splits(table: Path, training: Training, held_out: Sequence[Recording] = ()) -> dict[Split, list[Recording]]:
     """The airborne recordings by split, the validation split drawn as in the training.
 
-    Corpora that the training left out are in the test split only.
+    Corpora that the training left out are in the test split only. The validation split of a training that held nobody
+    out is `held_out`: training recordings that others of its recipe did not hear (`quantize.folds`).
 
     Raises:
-        ExportError: a label has no recording, or nothing but recordings of it, in validation or test.
+        ExportError: a label has no recording, or nothing but recordings of it, in validation or test; or recordings
+            are held out twice.
         CorpusError: the table cannot be read.
     """
     rows = [row for row in read_table(table) if row.modality == "airborne"]
     kept = [row for row in rows if row.split == "test" or row.corpus not in training.exclude_corpora]
     splits: dict[Split, list[Recording]] = {"train": [], "validation": [], "test": []}
-    for row in hold_out(kept, training.validation_share, training.seed):
+    for row in hold_out(kept, training.validation_share, training.seed, training.fold):
         splits[row.split].append(row)
+    if held_out and splits["validation"]:
+        raise ExportError(f"{table}: the net held people out itself; folds are for one that was trained on all")
+    splits["validation"] += held_out
     if not splits["train"]:
         raise ExportError(f"{table}: no airborne recording of the training split; INT8 is calibrated on them")
     for split in ("validation", "test"):
@@ -75,7 +84,7 @@ def read_splits(table: Path, training: Training) -> dict[Split, list[Recording]]
             if not 0 < present < len(splits[split]):
                 raise ExportError(
                     f"{table}: {present} of {len(splits[split])} airborne {split} recordings have the event {label}; "
-                    "recordings with and without it are needed"
+                    "recordings with and without it are needed; of a net that held nobody out, give its --folds"
                 )
     return splits
 

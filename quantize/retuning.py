@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from align.corpora import Recording
 from align.corpora.recording import Split
@@ -22,13 +23,14 @@ from quantize.config import TuneSettings
 from quantize.drift import DRIFT, write_drift
 from quantize.errors import ExportError, GateError
 from quantize.failures import Failures, find_failures
+from quantize.folds import open_folds, trials_of
 from quantize.operating_points import Choice
 from quantize.parity import LabelAccuracy, accuracy, of_clips, score_tracks
 from quantize.recordings import LabelledClip, load_labelled, read_splits
 from quantize.results import metrics
 from quantize.sources import SourceAccuracy
 from quantize.steps import Steps
-from quantize.tuning import choose, events
+from quantize.tuning import Trial, choose, events
 from quantize.windows import draw_windows
 
 STEPS = 4
@@ -44,6 +46,7 @@ class Known:
     front_end: FrontEnd
     validation_share: float
     seed: int
+    fold: int = 0
     exclude_corpora: frozenset[str] = frozenset()
 
 
@@ -71,8 +74,10 @@ def tune(settings: TuneSettings) -> int:
     names = tuple(label.name for label in manifest.labels)
     if unknown := set(settings.labels) - set(names):
         raise ExportError(f"labels: {settings.bundle} has no {', '.join(sorted(unknown))}, only {', '.join(names)}")
-    known = Known(names, manifest.front_end, settings.validation_share, settings.seed)
-    splits = read_splits(settings.recordings, known)
+    share = 0.0 if settings.folds else settings.validation_share
+    known = Known(names, manifest.front_end, share, settings.seed)
+    folds = open_folds(settings.folds, settings.recordings)
+    splits = read_splits(settings.recordings, known, [row for fold in folds for row in fold.recordings])
     steps = Steps(STEPS, sys.stdout)
     draft = Bundle(bundle.path, manifest)
     backend = OnnxRuntimeBackend(draft)
@@ -80,7 +85,10 @@ def tune(settings: TuneSettings) -> int:
         wanted: tuple[Split, ...] = ("validation", "test")
         clips = {split: load_labelled(splits[split], known) for split in wanted}
         found += [f"{split} {len(rows)}" for split, rows in splits.items()]
-    choices = _choose(settings, draft, backend, clips["validation"], steps)
+    with TemporaryDirectory() as scratch:
+        of_folds = trials_of(folds, clips["validation"], manifest, Path(scratch))
+        trials = of_folds or [Trial(clips["validation"], draft, backend)]
+        choices = _choose(settings, manifest, trials, steps)
     tuned = _measure(settings, draft, backend, choices, clips["test"], steps)
     try:
         with rebuilding(settings.output) as scratch:
@@ -91,20 +99,14 @@ def tune(settings: TuneSettings) -> int:
     return 0
 
 
-def _choose(
-    settings: TuneSettings,
-    draft: Bundle,
-    backend: OnnxRuntimeBackend,
-    validation: Sequence[LabelledClip],
-    steps: Steps,
-) -> list[Choice]:
+def _choose(settings: TuneSettings, manifest: Manifest, trials: Sequence[Trial], steps: Steps) -> list[Choice]:
     with steps.step("operating points on the validation split") as found:
         kept = {
             label.name: label.operating_point
-            for label in draft.manifest.labels
+            for label in manifest.labels
             if settings.labels and label.name not in settings.labels
         }
-        choices = choose(validation, draft, backend, scenes=settings.scenes, kept=kept)
+        choices = choose(trials, scenes=settings.scenes, kept=kept)
         found += [f"{one.label} on {one.point.on:g} ({one.criterion} {one.value:.3f})" for one in choices]
     return choices
 

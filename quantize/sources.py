@@ -51,7 +51,7 @@ class Asked:
 
 
 def by_source(
-    labels: Sequence[str], asked: Asked, scores: NDArray[np.float64], *, rounds: int
+    labels: Sequence[str], asked: Asked, scores: NDArray[np.float64], *, rounds: int, only: str = ""
 ) -> tuple[SourceAccuracy, ...]:
     """AUROC of each label in each source that has recordings of which the answer is known.
 
@@ -60,6 +60,7 @@ def by_source(
         asked: the recordings.
         scores: (recordings, labels) clip scores.
         rounds: resamples of each interval.
+        only: the source to measure; empty: each.
     """
     found = []
     for column, label in enumerate(labels):
@@ -67,7 +68,7 @@ def by_source(
         truth = np.array([bool(asked.holds[row][column]) for row in known], dtype=bool)
         groups = np.array([asked.groups[row] for row in known])
         sources = np.array([asked.sources[row] for row in known])
-        for source in sorted(set(sources.tolist())):
+        for source in sorted({only} & set(sources.tolist()) if only else set(sources.tolist())):
             own = sources == source
             areas = [
                 area_of(truth[chosen], scores[known, column][chosen], groups[chosen].tolist(), rounds)

@@ -75,6 +75,26 @@ def test_same_seed_gives_the_same_weights(tiny_corpus: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+def test_training_on_everybody_holds_nobody_out(tiny_corpus: Path, tmp_path: Path) -> None:
+    alone = settings(tiny_corpus, tmp_path / "all", validation_share=0, epochs=1)
+    assert {row.split for row in select(alone)} == {"train"}
+    checkpoint = load_checkpoint(train(alone))
+    assert checkpoint.validation_share == 0
+    assert "train/step_loss" in (tmp_path / "all" / "metrics.csv").read_text()
+    assert (tmp_path / "all" / "learning_curves.png").is_file()
+
+
+def test_folds_hold_out_other_people(tiny_corpus: Path, tmp_path: Path) -> None:
+    groups = [
+        {row.group for row in select(settings(tiny_corpus, tmp_path, fold=fold)) if row.split == "validation"}
+        for fold in (0, 1)
+    ]
+    assert groups[0]
+    assert groups[1]
+    assert not groups[0] & groups[1]
+
+
+@pytest.mark.slow
 def test_last_epochs_in_int8_leave_plain_weights_that_the_exporter_opens(tiny_corpus: Path, tmp_path: Path) -> None:
     """Ten batches an epoch: of the last, eight set the ranges and two are heard in INT8."""
     paths = [

@@ -105,6 +105,25 @@ def test_clip_that_the_disk_does_not_take_is_dropped_and_the_next_one_written(tm
         assert opened.trouble == ""
 
 
+def test_trouble_ends_when_the_disk_takes_clips_again_without_waiting_for_one(
+    tmp_path: Path, logs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.clip_store._RETRY_S", 0.05)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with store(tmp_path / "clips") as opened:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+        try:
+            opened.put(clip())
+            eventually(lambda: opened.trouble == "File too large", "the failure")
+            time.sleep(0.3)
+            assert opened.trouble == "File too large"
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        eventually(lambda: opened.trouble == "", "the end of the trouble")
+    assert [entry["event"] for entry in logs] == ["clips_dropped", "clips_written_again"]
+    assert files(tmp_path / "clips") == []
+
+
 def test_folder_that_others_may_enter_is_refused(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir(mode=0o755)
     (tmp_path / "clips").chmod(0o755)

@@ -62,6 +62,8 @@ def test_part_that_fails_at_the_end_keeps_no_other_from_its_own(
             daemon.stdin.flush()
             eventually(lambda: len(subscriber.event_ids()) == 1, "the event")
             eventually(pid_file.exists, "the capture child")
+            told_so = "defect: minutes failed (a defect)"
+            eventually(lambda: told_so in (retained(broker.port, f"{BASE}/status") or {})["reason"], "the defect")
             daemon.terminate()
             assert daemon.wait(PATIENCE_S) == 0, log.read_text()
             status = retained(broker.port, f"{BASE}/status")
