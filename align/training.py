@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import lightning
@@ -57,29 +58,8 @@ def train(settings: AlignSettings) -> AlignmentTask:
     pairs = splits["train"]
     # Right before the weights are made, so that they depend on the seed alone.
     lightning.seed_everything(settings.seed, verbose=False)
-    task = AlignmentTask(
-        encoder=settings.encoder.model_dump(),
-        objective=settings.objective.model_dump(),
-        optimisation=settings.model_dump(include={"learning_rate", "weight_decay", "schedule", "warmup_steps"}),
-        text_size=texts["train"].shape[1],
-        tasks=len(settings.tasks),
-        seed=settings.seed,
-        data=settings.model_dump(mode="json", include={"corpora", "teacher", "validation_share", "tasks"}),
-    )
-    answers = np.array([[question.answer(row) for question in settings.tasks] for row in pairs.clips.rows])
-    order = np.arange(len(pairs))
-    if settings.objective.shuffled == "once":
-        order = np.random.default_rng(settings.seed).permutation(order)
-    task.attach(
-        torch.from_numpy(texts["train"][order]),
-        torch.from_numpy(text_ids(pairs.reports)[order]),
-        torch.from_numpy(answers.reshape(len(pairs), len(settings.tasks)).astype(np.float32)),
-    )
-    for question in settings.tasks:
-        for split in ("train", "validation"):
-            known = examples(question, splits[split].clips.rows, np.zeros((len(splits[split]), 1), np.float32))
-            if split == "train":
-                need_people(known)
+    task = make_task(settings, pairs, texts["train"])
+    need_train_people(settings, splits)
     train_people, held_out = Judged(pairs, texts["train"]), Judged(splits["validation"], texts["validation"])
     task.judge = lambda: judge(task, train_people, held_out, settings.tasks)
     trainer = make_trainer(settings, len(pairs))
@@ -99,6 +79,48 @@ def train(settings: AlignSettings) -> AlignmentTask:
     if told := task.bad():
         print(f"left out: {told}", file=sys.stderr)
     return task
+
+
+def make_task(settings: AlignSettings, pairs: Pairs, texts: NDArray[np.float32]) -> AlignmentTask:
+    """The training with its weights, as the seed gives them, and what the recordings are to be aligned to.
+
+    Args:
+        settings: of the training.
+        pairs: training recordings with their reports.
+        texts: (pairs, size) the teacher's embeddings of those.
+    """
+    task = AlignmentTask(
+        encoder=settings.encoder.model_dump(),
+        objective=settings.objective.model_dump(),
+        optimisation=settings.model_dump(include={"learning_rate", "weight_decay", "schedule", "warmup_steps"}),
+        text_size=texts.shape[1],
+        tasks=len(settings.tasks),
+        seed=settings.seed,
+        data=settings.model_dump(mode="json", include={"corpora", "teacher", "validation_share", "tasks"}),
+    )
+    answers = np.array([[question.answer(row) for question in settings.tasks] for row in pairs.clips.rows])
+    order = np.arange(len(pairs))
+    if settings.objective.shuffled == "once":
+        order = np.random.default_rng(settings.seed).permutation(order)
+    task.attach(
+        torch.from_numpy(texts[order]),
+        torch.from_numpy(text_ids(pairs.reports)[order]),
+        torch.from_numpy(answers.reshape(len(pairs), len(settings.tasks)).astype(np.float32)),
+    )
+    return task
+
+
+def need_train_people(settings: AlignSettings, splits: Mapping[Split, Pairs]) -> None:
+    """Refuse a task of which the answer is known for too few training people.
+
+    Raises:
+        CorpusError: that is so, or nobody's answer is known in a split.
+    """
+    for question in settings.tasks:
+        for split in ("train", "validation"):
+            known = examples(question, splits[split].clips.rows, np.zeros((len(splits[split]), 1), np.float32))
+            if split == "train":
+                need_people(known)
 
 
 def is_first_process() -> bool:

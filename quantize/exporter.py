@@ -128,20 +128,10 @@ class Exporter:
             heard = self._events(choices, clips["test"], tracks[ships])
             found += [f"{one.label} on {one.point.on:g} ({one.criterion} {one.value:.3f})" for one in choices]
         frames_per_s = self._rate / self._draft.front_end.hop_samples
-        # On a board ONNX Runtime stands by in float32; what was measured is the graph of the engine.
-        runs: Precision = "float32" if self._settings.target == "jetson" else ships
-        manifest = self._draft.model_copy(
-            update={
-                "labels": tuple(Label(name=choice.label, operating_point=choice.point) for choice in choices),
-                "precision": runs,
-                "golden_tolerance": GOLDEN_TOLERANCE[runs],
-                "metrics": self._metrics(candidates[ships].accuracy, heard),
-            }
-        )
         results = Results(
             checkpoint=self._checkpoint,
             target=self._settings.target,
-            manifest=manifest,
+            manifest=self._manifest(choices, ships, self._metrics(candidates[ships].accuracy, heard)),
             size=self._size,
             candidates=candidates,
             verdict=verdict,
@@ -262,6 +252,19 @@ class Exporter:
     def _draft_manifest(self) -> Manifest:
         """What is known before anything is measured."""
         return draft_manifest(self._settings.name, self._settings.version, self._checkpoint)
+
+    def _manifest(self, choices: Sequence[Choice], ships: Precision, figures: tuple[Metric, ...]) -> Manifest:
+        """The draft with what was chosen and measured."""
+        # On a board ONNX Runtime stands by in float32; what was measured is the graph of the engine.
+        runs: Precision = "float32" if self._settings.target == "jetson" else ships
+        return self._draft.model_copy(
+            update={
+                "labels": tuple(Label(name=choice.label, operating_point=choice.point) for choice in choices),
+                "precision": runs,
+                "golden_tolerance": GOLDEN_TOLERANCE[runs],
+                "metrics": figures,
+            }
+        )
 
     def _load(self, split: Split) -> list[LabelledClip]:
         """Decode a split and say what is known of each recording."""
