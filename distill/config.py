@@ -55,5 +55,9 @@ def refuse_missing(settings: TrainSettings) -> None:
     refuse_absent(settings.recordings, "give the CSV that lists the recordings")
     if settings.quantise_epochs >= settings.epochs:
         raise ConfigError(f"quantise_epochs = {settings.quantise_epochs} must be less than epochs = {settings.epochs}")
+    if settings.fold and not settings.validation_share * (settings.fold + 1) <= 1:
+        raise ConfigError(f"fold = {settings.fold}: there are not so many shares of {settings.validation_share:g}")
+    if settings.fold and not settings.validation_share:
+        raise ConfigError(f"fold = {settings.fold} holds nobody out at validation_share = 0; leave one of them out")
     if settings.marks_from is not None:
         refuse_absent(settings.marks_from, "give the last.ckpt of an earlier training")

@@ -60,8 +60,8 @@ def open_marker(path: Path, data: Mapping[str, Any], labels: Sequence[str]) -> S
     for name, value in data.items():
         if known.get(name) != value:
             raise UserError(
-                f"{path}: trained with {name} = {known.get(name)}, this training has {value}: it may have heard people who "
-                "are held out here; give both the same"
+                f"{path}: trained with {name} = {known.get(name)}, this training has {value}: it may have heard "
+                "people who are held out here; give both the same"
             )
     return task.eval()
 

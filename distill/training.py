@@ -52,7 +52,7 @@ def select(settings: TrainSettings) -> list[Recording]:
     """The airborne recordings to train on and, where a share is held out by group, to validate on.
 
     Raises:
-        CorpusError: a corpus to exclude is not there, or a label has no training recording.
+        CorpusError: a corpus to exclude is not there, or a label has no training or no validation recording.
     """
     rows = [row for row in read_table(settings.recordings) if row.modality == "airborne"]
     unknown = set(settings.exclude_corpora) - {row.corpus for row in rows}
@@ -60,7 +60,8 @@ def select(settings: TrainSettings) -> list[Recording]:
         raise CorpusError(f"{settings.recordings}: no corpus {', '.join(sorted(unknown))} to exclude")
     rows = [row for row in rows if row.split != "test" and row.corpus not in settings.exclude_corpora]
     rows = hold_out(rows, settings.validation_share, settings.seed, settings.fold)
-    splits = ("train", "validation") if settings.validation_share else ("train",)
+    held_out = settings.validation_share > 0 or any(row.split == "validation" for row in rows)
+    splits = ("train", "validation") if held_out else ("train",)
     for label in settings.labels:
         for split in splits:
             if not any(row.event == label and row.split == split for row in rows):

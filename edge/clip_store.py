@@ -6,6 +6,7 @@ decide what may be written (`edge.clips`), or touch a file that is no clip.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import queue
@@ -50,6 +51,9 @@ class ClipStore:
         """Clips that the disk did not take."""
         self.trouble = ""
         """Why clips are dropped now; empty while they are not."""
+        self._refused_bytes = 0
+        self._not_removed: str | None = ""
+        """Why clips could not be removed when that was last told."""
         self._folder = folder
         self._settings = settings
         self._waiting: queue.Queue[Clip | None] = queue.Queue(_WAITING)
@@ -92,8 +96,7 @@ class ClipStore:
             try:
                 clip = self._waiting.get(timeout=_RETRY_S if self.trouble else _PRUNE_S)
             except queue.Empty:
-                self._prune(0)
-                self._try_again()
+                self._look_after()
                 continue
             if clip is None:
                 return
@@ -102,28 +105,31 @@ class ClipStore:
     def _write(self, clip: Clip) -> None:
         try:
             content = encode(clip)
+            self._refused_bytes = len(content)  # until it is written
             make_private(self._folder)  # which a disk may have refused until now
             if self._prune(len(content)):
                 replace_whole(self._folder / f"{clip.event_id}.flac", content)
                 self.written += 1
-                self.trouble = ""
+                self._recover()
             else:
                 self._drop(f"less than clips.min_free_mb = {self._settings.min_free_mb:g} is free")
         except (OSError, soundfile.SoundFileError) as error:
             self._drop(getattr(error, "strerror", None) or str(error))
 
-    def _try_again(self) -> None:
-        """Forget the trouble if the disk would take a clip now."""
-        if not self.trouble:
+    def _look_after(self) -> None:
+        """Remove what is too old, and see whether a disk that took no clip would take that one now."""
+        has_room = self._prune(self._refused_bytes)
+        if not self.trouble or not has_room:
             return
-        try:
+        with contextlib.suppress(OSError):  # the trouble is what it was
             make_private(self._folder)
             self._probe()
-            if self._has_room(_PROBE_BYTES):
-                self.trouble = ""
-                log.info("clips_written_again", folder=str(self._folder))
-        except OSError as error:
-            self._tell(error.strerror or str(error))
+            self._recover()
+
+    def _recover(self) -> None:
+        if self.trouble:
+            log.info("clips_written_again", folder=str(self._folder))
+        self.trouble, self._refused_bytes = "", 0
 
     def _probe(self) -> None:
         """Write a file and remove it.
@@ -160,7 +166,9 @@ class ClipStore:
                 total -= size
             return total + coming <= limit and self._has_room(coming)
         except OSError as error:
-            log.warning("clips_not_removed", folder=str(self._folder), reason=error.strerror)
+            if error.strerror != self._not_removed:
+                log.warning("clips_not_removed", folder=str(self._folder), reason=error.strerror)
+            self._not_removed = error.strerror
             return False
 
     def _has_room(self, coming: int) -> bool:

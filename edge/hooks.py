@@ -39,7 +39,7 @@ class Hooks:
 
     @property
     def trouble(self) -> str:
-        """Whose last call failed; empty while nobody's did."""
+        """Who fails; empty while nobody does."""
         return self._guard.trouble
 
     def block(self, listener: Listener, block: Block) -> None:

@@ -158,8 +158,14 @@ class Minutes:
         self._outbox = outbox
         self._corrections = corrections
         self._ledgers: dict[str, _Ledger] = {}
-        hooks.on_block.append(lambda listener, block: self._ledgers[listener.name].block(block, clock.read()))
-        hooks.on_event.append(lambda listener, event, _: self._ledgers[listener.name].event(event, clock.read()))
+        hooks.on_block.append(self._note_block)
+        hooks.on_event.append(self._note_event)
+
+    def _note_block(self, listener: Listener, block: Block) -> None:
+        self._ledgers[listener.name].block(block, clock.read())
+
+    def _note_event(self, listener: Listener, event: Event, _payload: dict[str, Any]) -> None:
+        self._ledgers[listener.name].event(event, clock.read())
 
     def watch(self, listener: Listener) -> None:
         """Begin the books of a listener, before it starts."""

@@ -55,5 +55,5 @@ class Upkeep:
 
     @property
     def trouble(self) -> str:
-        """What fails every second; empty while nothing does."""
+        """What fails; empty while nothing does."""
         return self._guard.trouble

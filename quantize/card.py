@@ -26,7 +26,7 @@ def card(results: Results) -> str:
     labels = [choice.label for choice in results.choices]
     sections = [_purpose(results), training(results), _accuracy(results), events_section(results.events)]
     sections += [failures(results.failures), triggers(results.failures, labels)]
-    sections += [operating_points(results.choices), precision(results), _limitations(results)]
+    sections += [operating_points(results.choices, results.folds), precision(results), _limitations(results)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -53,12 +53,7 @@ def training(results: Results) -> str:
     ]
     notes = [f"- {NOTES[corpus.name]}" for corpus in results.manifest.corpora if corpus.name in NOTES]
     counts = results.recordings
-    validated = (
-        f"Operating points were chosen by cross-validation: {results.folds} nets of the same recipe each held other "
-        f"people out, {counts['validation']} recordings in all, on which they were chosen, and the way to quantise"
-        if results.folds
-        else f"Of the others, {counts['validation']} were held out to choose operating points and the way to quantise"
-    )
+    again = ", which are those to train on once more," if results.folds else ""
     return "\n".join(
         [
             "## Training data",
@@ -70,8 +65,9 @@ def training(results: Results) -> str:
             *notes,
             "" if notes else "No corpus asks for more to be said.",
             f"Recordings are split by person, or by source where persons are not known: {counts['train']} to train on, "
-            f"{counts['test']} to test. {validated}; the test split decided only whether INT8 costs too much to ship, "
-            "and gave the figures below.",
+            f"{counts['validation']} to validate{again}, {counts['test']} to test. The way to quantise was chosen on "
+            "the validation recordings, and so were the operating points (see there); the test split decided only "
+            "whether INT8 costs too much to ship, and gave the figures below.",
             "",
             *_left_out(results),
             f"Checkpoint: SHA-256 `{results.checkpoint.sha256}`, {results.manifest.created}.",
@@ -204,8 +200,11 @@ def table_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(["| " + " | ".join(head) + " |", ruler, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def operating_points(choices: Sequence[Choice]) -> str:
-    """The points, and the curves that they were chosen on."""
+def operating_points(choices: Sequence[Choice], folds: int) -> str:
+    """The points, and the curves that they were chosen on.
+
+    `folds`: nets that they were chosen with; 0: this one.
+    """
     head = (
         "| label | on | off | minimum, s | merge gap, s | refractory, s | split depth |\n|---|---|---|---|---|---|---|"
     )
@@ -216,7 +215,13 @@ def operating_points(choices: Sequence[Choice]) -> str:
         for label, point in points
     ]
     curves = [_curve(choice) for choice in choices]
-    return "\n\n".join(["## Operating points", "\n".join([head, *rows]), *curves])
+    how = (
+        f"Chosen by cross-validation: this net was trained on everybody, and {folds} others of its recipe, which run "
+        "in float32, each on all but some. Each was asked about the people that it had not heard."
+        if folds
+        else "Chosen on validation recordings, of people whom this net has not heard."
+    )
+    return "\n\n".join(["## Operating points", how, "\n".join([head, *rows]), *curves])
 
 
 def _curve(choice: Choice) -> str:

@@ -68,10 +68,6 @@ class TuneSettings(ProgramSettings):
     recordings: Path = Field(description="CSV that lists the recordings that the bundle was trained on")
     output: Path = Field(description="folder to write; a bundle found there is replaced once the new one is proven")
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$", description="version of the tuned bundle")
-    validation_share: float = Field(
-        0.3333, gt=0, lt=0.5, description="as in the training, so that the split is the same; not used with folds"
-    )
-    seed: int = Field(0, ge=0, description="as in the training")
     folds: tuple[Path, ...] = Field(
         (),
         description="checkpoints of the same recipe that each held other people out, to choose thresholds on those; "

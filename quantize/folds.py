@@ -6,10 +6,11 @@ net that heard them for it did not know. Scores of the nets are taken for alike,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from align.corpora import Recording, hold_out, read_table
 from edge.backends.onnxruntime import OnnxRuntimeBackend
@@ -18,6 +19,7 @@ from quantize.bundling import draft_manifest, write_float32
 from quantize.checkpoint import Checkpoint, load_checkpoint
 from quantize.errors import ExportError
 from quantize.recordings import LabelledClip
+from quantize.scarce import only
 from quantize.tuning import Trial
 
 
@@ -33,13 +35,13 @@ def open_folds(paths: Sequence[Path], table: Path) -> list[Fold]:
     """Open the checkpoints and find whom each held out.
 
     Raises:
-        ExportError: one held nobody out, two held out the same person, or they know different labels.
+        ExportError: one held nobody out, or two held out the same person.
         CheckpointError: one is missing, or no checkpoint of `distill.train`.
         CorpusError: the table cannot be read.
     """
     rows = [row for row in read_table(table) if row.modality == "airborne" and row.split == "train"]
     folds: list[Fold] = []
-    heard_before: set[str] = set()
+    held_out_before: set[str] = set()
     for path in paths:
         checkpoint = load_checkpoint(path)
         split = hold_out(rows, checkpoint.validation_share, checkpoint.seed, checkpoint.fold)
@@ -47,36 +49,41 @@ def open_folds(paths: Sequence[Path], table: Path) -> list[Fold]:
         people = {row.group for row in held_out}
         if not people:
             raise ExportError(f"{path}: held nobody out; train it with --validation_share and --fold")
-        if heard_before & people:
+        if held_out_before & people:
             raise ExportError(f"{path}: held out whom another fold held out, too; give every --fold once")
-        heard_before |= people
+        held_out_before |= people
         folds.append(Fold(checkpoint, tuple(held_out)))
-        if checkpoint.labels != folds[0].checkpoint.labels:
-            raise ExportError(f"{path}: hears {', '.join(checkpoint.labels)}, another fold other labels")
     return folds
+
+
+def matched(folds: Sequence[Fold], labels: Sequence[str], recipe: Mapping[str, Any]) -> tuple[Fold, ...]:
+    """The folds with these labels alone, in this order.
+
+    Raises:
+        ExportError: one lacks a label, or is of another recipe (`Checkpoint.recipe`).
+    """
+    for fold in folds:
+        path = fold.checkpoint.path
+        if lacking := set(labels) - set(fold.checkpoint.labels):
+            raise ExportError(f"{path}: does not hear {', '.join(sorted(lacking))}; give folds of the same recipe")
+        theirs = fold.checkpoint.recipe
+        if other := [name for name, value in recipe.items() if theirs[name] != value]:
+            raise ExportError(f"{path}: is of another recipe ({', '.join(other)}); give folds of the same")
+    return tuple(replace(fold, checkpoint=only(fold.checkpoint, labels)) for fold in folds)
 
 
 def trials_of(folds: Sequence[Fold], clips: Sequence[LabelledClip], like: Manifest, scratch: Path) -> list[Trial]:
     """Every fold's net as a device runs it, in float32, with what it is to hear.
 
     Args:
-        folds: of `open_folds`.
+        folds: of `matched`.
         clips: of their recordings, fold after fold.
-        like: the manifest that is tuned; its labels and masks are taken.
+        like: the manifest that is tuned; its labels, masks and hop are taken.
         scratch: folder in which the graphs are written.
-
-    Raises:
-        ExportError: a fold hears other labels than the manifest names, another front-end or other windows.
     """
     trials, waiting = [], iter(clips)
     for number, fold in enumerate(folds):
         drafted = draft_manifest(like.name, like.version, fold.checkpoint)
-        names, wanted = ([label.name for label in one.labels] for one in (drafted, like))
-        if (names, drafted.front_end, drafted.window_s) != (wanted, like.front_end, like.window_s):
-            raise ExportError(
-                f"{fold.checkpoint.path}: is of another recipe: labels, front-end or window are not those of "
-                f"{like.name}; give folds of the same"
-            )
         manifest = drafted.model_copy(update={"labels": like.labels, "hop_s": like.hop_s})
         bundle = Bundle(scratch / f"fold-{number}", manifest)
         write_float32(bundle, fold.checkpoint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -12,7 +12,7 @@ from quantize.bundling import refuse_foreign
 from quantize.checkpoint import Checkpoint, load_checkpoint
 from quantize.config import ExportSettings
 from quantize.errors import ExportError
-from quantize.folds import Fold, open_folds
+from quantize.folds import Fold, matched, open_folds
 from quantize.recordings import read_splits
 from quantize.scarce import HeldOut, LeftOut, never_labels, scarce, without
 from quantize.sign import read_key
@@ -33,7 +33,7 @@ class Inputs:
     splits: dict[Split, list[Recording]] = field(repr=False)
     key: Ed25519PrivateKey | None
     folds: tuple[Fold, ...] = ()
-    """Without those labels, too."""
+    """Nets that choose the operating points, with the labels of `checkpoint`; none where it does that itself."""
 
     def __post_init__(self) -> None:
         """Refuse a table that cannot calibrate.
@@ -59,12 +59,12 @@ def read_inputs(settings: ExportSettings) -> Inputs:
     if settings.labels:
         raise ExportError(f"labels: only a student of distill.teach can leave some out, not {settings.checkpoint}")
     checkpoint = load_checkpoint(settings.checkpoint)
-    folds = open_folds(settings.folds, settings.recordings)
+    folds = matched(open_folds(settings.folds, settings.recordings), checkpoint.labels, checkpoint.recipe)
     splits = read_splits(settings.recordings, checkpoint, [row for fold in folds for row in fold.recordings])
     left_out = scarce(checkpoint.labels, splits)
     others = never_labels(checkpoint.labels, splits)
-    folds = [replace(fold, checkpoint=without(fold.checkpoint, left_out)) for fold in folds]
-    return Inputs(settings, without(checkpoint, left_out), left_out, others, splits, key, tuple(folds))
+    ships = without(checkpoint, left_out)
+    return Inputs(settings, ships, left_out, others, splits, key, matched(folds, ships.labels, ships.recipe))
 
 
 def check_places(settings: ExportSettings) -> Ed25519PrivateKey | None:

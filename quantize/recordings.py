@@ -1,6 +1,7 @@
 """The recordings of an export, split as the training split them, and what is known of each clip.
 
-Calibration draws from the training split, operating points from validation, accuracy from test; nothing crosses.
+Calibration draws from the training split, operating points from validation, accuracy from test. Nothing crosses; only
+the validation split of a net that heard everybody is of nets that did not (`quantize.folds`).
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def read_splits(table: Path, training: Training, held_out: Sequence[Recording] =
 
     Raises:
         ExportError: a label has no recording, or nothing but recordings of it, in validation or test; or recordings
-            are held out twice.
+            are held out twice, or never.
         CorpusError: the table cannot be read.
     """
     rows = [row for row in read_table(table) if row.modality == "airborne"]
@@ -74,8 +75,11 @@ def read_splits(table: Path, training: Training, held_out: Sequence[Recording] =
     for row in hold_out(kept, training.validation_share, training.seed, training.fold):
         splits[row.split].append(row)
     if held_out and splits["validation"]:
-        raise ExportError(f"{table}: the net held people out itself; folds are for one that was trained on all")
+        who = "the net" if training.validation_share else "the table"
+        raise ExportError(f"{table}: {who} held people out itself; folds are for a net that was trained on all")
     splits["validation"] += held_out
+    if not splits["validation"]:
+        raise ExportError(f"{table}: no airborne validation recording; of a net that held nobody out, give its --folds")
     if not splits["train"]:
         raise ExportError(f"{table}: no airborne recording of the training split; INT8 is calibrated on them")
     for split in ("validation", "test"):
@@ -84,7 +88,7 @@ def read_splits(table: Path, training: Training, held_out: Sequence[Recording] =
             if not 0 < present < len(splits[split]):
                 raise ExportError(
                     f"{table}: {present} of {len(splits[split])} airborne {split} recordings have the event {label}; "
-                    "recordings with and without it are needed; of a net that held nobody out, give its --folds"
+                    "recordings with and without it are needed"
                 )
     return splits
 

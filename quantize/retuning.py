@@ -5,12 +5,15 @@ The card's sections that were measured anew take the place of the old ones; the 
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
+
+import onnx
 
 from align.corpora import Recording
 from align.corpora.recording import Split
@@ -23,7 +26,7 @@ from quantize.config import TuneSettings
 from quantize.drift import DRIFT, write_drift
 from quantize.errors import ExportError, GateError
 from quantize.failures import Failures, find_failures
-from quantize.folds import open_folds, trials_of
+from quantize.folds import matched, open_folds, trials_of
 from quantize.operating_points import Choice
 from quantize.parity import LabelAccuracy, accuracy, of_clips, score_tracks
 from quantize.recordings import LabelledClip, load_labelled, read_splits
@@ -40,14 +43,35 @@ DRIFT_WINDOWS = 1000
 
 @dataclass(frozen=True)
 class Known:
-    """What a bundle's training is known by, where its checkpoint is not at hand."""
+    """What a bundle's encoder says of its training, where its checkpoint is not at hand."""
 
     labels: tuple[str, ...]
     front_end: FrontEnd
-    validation_share: float
     seed: int
-    fold: int = 0
-    exclude_corpora: frozenset[str] = frozenset()
+    validation_share: float
+    fold: int
+    exclude_corpora: frozenset[str]
+    recipe: Mapping[str, Any]
+
+
+def known_of(bundle: Bundle) -> Known:
+    """Read it.
+
+    Raises:
+        ExportError: the encoder does not say it.
+    """
+    manifest = bundle.manifest
+    model = onnx.load(str(bundle.encoder_path))
+    told = {entry.key: entry.value for entry in model.metadata_props}
+    try:
+        held_out, recipe = json.loads(told["held_out"]), json.loads(told["recipe"])
+    except KeyError as error:
+        raise ExportError(
+            f"{bundle.encoder_path}: does not say whom its net held out; export the bundle again"
+        ) from error
+    excluded = frozenset(recipe["exclude_corpora"])
+    labels = tuple(label.name for label in manifest.labels)
+    return Known(labels, manifest.front_end, **held_out, exclude_corpora=excluded, recipe=recipe)
 
 
 @dataclass(frozen=True)
@@ -60,6 +84,7 @@ class Tuned:
     failures: Failures
     accuracy: Sequence[LabelAccuracy]
     sources: Sequence[SourceAccuracy]
+    folds: int
 
 
 def tune(settings: TuneSettings) -> int:
@@ -74,9 +99,8 @@ def tune(settings: TuneSettings) -> int:
     names = tuple(label.name for label in manifest.labels)
     if unknown := set(settings.labels) - set(names):
         raise ExportError(f"labels: {settings.bundle} has no {', '.join(sorted(unknown))}, only {', '.join(names)}")
-    share = 0.0 if settings.folds else settings.validation_share
-    known = Known(names, manifest.front_end, share, settings.seed)
-    folds = open_folds(settings.folds, settings.recordings)
+    known = known_of(bundle)
+    folds = matched(open_folds(settings.folds, settings.recordings), names, known.recipe)
     splits = read_splits(settings.recordings, known, [row for fold in folds for row in fold.recordings])
     steps = Steps(STEPS, sys.stdout)
     draft = Bundle(bundle.path, manifest)
@@ -85,13 +109,11 @@ def tune(settings: TuneSettings) -> int:
         wanted: tuple[Split, ...] = ("validation", "test")
         clips = {split: load_labelled(splits[split], known) for split in wanted}
         found += [f"{split} {len(rows)}" for split, rows in splits.items()]
-    with TemporaryDirectory() as scratch:
-        of_folds = trials_of(folds, clips["validation"], manifest, Path(scratch))
-        trials = of_folds or [Trial(clips["validation"], draft, backend)]
-        choices = _choose(settings, manifest, trials, steps)
-    tuned = _measure(settings, draft, backend, choices, clips["test"], steps)
     try:
         with rebuilding(settings.output) as scratch:
+            trials = trials_of(folds, clips["validation"], manifest, scratch)
+            choices = _choose(settings, manifest, trials or [Trial(clips["validation"], draft, backend)], steps)
+            tuned = _measure(settings, draft, backend, choices, clips["test"], steps)
             _write(scratch / "bundle", bundle, tuned, splits["train"], backend, steps)
     except GateError as error:
         print(f"gate failed: {error}; {settings.output} was not touched", file=sys.stderr)
@@ -138,7 +160,7 @@ def _measure(
     figures = tuple(one for one in metrics(measured, heard) if not one.name.startswith("auroc_drop"))
     drops = tuple(one for one in manifest.metrics if one.name.startswith("auroc_drop"))
     changed = {"version": settings.version, "labels": labels, "metrics": figures + drops}
-    return Tuned(manifest.model_copy(update=changed), choices, heard, worst, measured, sources)
+    return Tuned(manifest.model_copy(update=changed), choices, heard, worst, measured, sources, len(settings.folds))
 
 
 def _write(
@@ -215,4 +237,4 @@ def _points(tuned: Tuned) -> str:
         for label in tuned.manifest.labels
         if label.masked_by
     ]
-    return "\n\n".join([operating_points(tuned.choices), *masks])
+    return "\n\n".join([operating_points(tuned.choices, tuned.folds), *masks])

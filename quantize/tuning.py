@@ -32,7 +32,9 @@ class Trial:
 
 
 def choose(trials: Sequence[Trial], *, scenes: int, kept: Mapping[str, OperatingPoint] | None = None) -> list[Choice]:
-    """Choose every label's operating point on the clips of all trials, and `scenes` scenes made of those of each.
+    """Choose every label's operating point on the clips of all trials, and scenes made of them.
+
+    `scenes` are made of the clips of each trial that has marked times of the label.
 
     All trials have the same labels. `kept` points, by label, are measured and not chosen.
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from align.corpora import CorpusError
-from distill.config import TrainSettings
+from distill.config import TrainSettings, refuse_missing
 from distill.training import select, train
-from edge.errors import UserError
+from edge.errors import ConfigError, UserError
 from quantize.checkpoint import load_checkpoint
 from tests.kills import stopped_after_writing
 
@@ -92,6 +92,12 @@ def test_folds_hold_out_other_people(tiny_corpus: Path, tmp_path: Path) -> None:
     assert groups[0]
     assert groups[1]
     assert not groups[0] & groups[1]
+
+
+@pytest.mark.parametrize(("share", "fold"), [(0.3333, 3), (0.0, 1)])
+def test_fold_that_there_is_not_is_refused(tiny_corpus: Path, tmp_path: Path, share: float, fold: int) -> None:
+    with pytest.raises(ConfigError, match=f"fold = {fold}"):
+        refuse_missing(settings(tiny_corpus, tmp_path, validation_share=share, fold=fold))
 
 
 @pytest.mark.slow
