@@ -25,10 +25,7 @@ class TrainSettings(ProgramSettings):
         None, description="checkpoint of an earlier training that marks the events of recordings without times"
     )
     seed: int = Field(0, ge=0, description="seed of the net, the scenes and the validation split")
-    validation_share: float = Field(
-        0.12, ge=0, lt=0.5, description="share of the training groups held out; 0: none, for the last net of folds"
-    )
-    fold: int = Field(0, ge=0, description="which share of them: folds 0, 1, ... have nobody in common")
+    validation_share: float = Field(0.12, gt=0, lt=0.5, description="share of the training groups held out")
     width: int = Field(32, ge=16, multiple_of=16, description="channels of the first residual stage")
     context_blocks: int = Field(4, ge=1, le=6, description="temporal residual blocks, dilated 1, 2, 4, ...")
     window_s: float = Field(2.0, ge=1, le=4, multiple_of=1, description="window, in whole seconds")
@@ -55,9 +52,5 @@ def refuse_missing(settings: TrainSettings) -> None:
     refuse_absent(settings.recordings, "give the CSV that lists the recordings")
     if settings.quantise_epochs >= settings.epochs:
         raise ConfigError(f"quantise_epochs = {settings.quantise_epochs} must be less than epochs = {settings.epochs}")
-    if settings.fold and not settings.validation_share * (settings.fold + 1) <= 1:
-        raise ConfigError(f"fold = {settings.fold}: there are not so many shares of {settings.validation_share:g}")
-    if settings.fold and not settings.validation_share:
-        raise ConfigError(f"fold = {settings.fold} holds nobody out at validation_share = 0; leave one of them out")
     if settings.marks_from is not None:
         refuse_absent(settings.marks_from, "give the last.ckpt of an earlier training")

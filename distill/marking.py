@@ -42,7 +42,7 @@ def open_marker(path: Path, data: Mapping[str, Any], labels: Sequence[str]) -> S
 
     Args:
         path: checkpoint of `distill.train`.
-        data: of the training that is to be taught: `seed`, `validation_share`, `fold` and `exclude_corpora`.
+        data: of the training that is to be taught: `seed`, `validation_share` and `exclude_corpora`.
         labels: of that training.
 
     Raises:
@@ -58,10 +58,10 @@ def open_marker(path: Path, data: Mapping[str, Any], labels: Sequence[str]) -> S
         raise UserError(f"{path}: its labels are {', '.join(task.labels)}, those to teach {', '.join(labels)}")
     known = task.hparams["data"]
     for name, value in data.items():
-        if known.get(name) != value:
+        if known[name] != value:
             raise UserError(
-                f"{path}: trained with {name} = {known.get(name)}, this training has {value}: it may have heard "
-                "people who are held out here; give both the same"
+                f"{path}: trained with {name} = {known[name]}, this training has {value}: it may have heard people who "
+                "are held out here; give both the same"
             )
     return task.eval()
 

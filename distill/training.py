@@ -49,21 +49,19 @@ AVERAGE_DECAY = 0.998
 
 
 def select(settings: TrainSettings) -> list[Recording]:
-    """The airborne recordings to train on and, where a share is held out by group, to validate on.
+    """The airborne recordings to train and validate on, validation held out by group.
 
     Raises:
-        CorpusError: a corpus to exclude is not there, or a label has no training or no validation recording.
+        CorpusError: a corpus to exclude is not there, or a label has no training recording.
     """
     rows = [row for row in read_table(settings.recordings) if row.modality == "airborne"]
     unknown = set(settings.exclude_corpora) - {row.corpus for row in rows}
     if unknown:
         raise CorpusError(f"{settings.recordings}: no corpus {', '.join(sorted(unknown))} to exclude")
     rows = [row for row in rows if row.split != "test" and row.corpus not in settings.exclude_corpora]
-    rows = hold_out(rows, settings.validation_share, settings.seed, settings.fold)
-    held_out = settings.validation_share > 0 or any(row.split == "validation" for row in rows)
-    splits = ("train", "validation") if held_out else ("train",)
+    rows = hold_out(rows, settings.validation_share, settings.seed)
     for label in settings.labels:
-        for split in splits:
+        for split in ("train", "validation"):
             if not any(row.event == label and row.split == split for row in rows):
                 raise CorpusError(f"{settings.recordings}: no {split} recording has the event {label}")
     return rows
@@ -86,7 +84,6 @@ def train(settings: TrainSettings) -> Path:
     held_out: dict[str, Any] = {
         "seed": settings.seed,
         "validation_share": settings.validation_share,
-        "fold": settings.fold,
         "exclude_corpora": list(settings.exclude_corpora),
     }
     if settings.marks_from:
@@ -115,7 +112,7 @@ def train(settings: TrainSettings) -> Path:
         trainer.fit(
             task,
             loader(pool, front_end, settings, epochs_done(last)),
-            DataLoader(TensorDataset(torch.zeros(1)), batch_size=1) if clips["validation"] else None,
+            DataLoader(TensorDataset(torch.zeros(1)), batch_size=1),
             ckpt_path=last if last.is_file() else None,
             weights_only=True,
         )

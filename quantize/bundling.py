@@ -205,8 +205,4 @@ def _properties(manifest: Manifest, checkpoint: Checkpoint) -> dict[str, str]:
         "step_s": f"{manifest.step_s:g}",
         "opset": str(OPSET),
         "checkpoint_sha256": checkpoint.sha256,
-        "recipe": json.dumps(checkpoint.recipe, sort_keys=True),
-        "held_out": json.dumps(
-            {"seed": checkpoint.seed, "validation_share": checkpoint.validation_share, "fold": checkpoint.fold}
-        ),
     }

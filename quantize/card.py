@@ -26,7 +26,7 @@ def card(results: Results) -> str:
     labels = [choice.label for choice in results.choices]
     sections = [_purpose(results), training(results), _accuracy(results), events_section(results.events)]
     sections += [failures(results.failures), triggers(results.failures, labels)]
-    sections += [operating_points(results.choices, results.folds), precision(results), _limitations(results)]
+    sections += [operating_points(results.choices), precision(results), _limitations(results)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -53,7 +53,6 @@ def training(results: Results) -> str:
     ]
     notes = [f"- {NOTES[corpus.name]}" for corpus in results.manifest.corpora if corpus.name in NOTES]
     counts = results.recordings
-    again = ", which are those to train on once more," if results.folds else ""
     return "\n".join(
         [
             "## Training data",
@@ -65,9 +64,9 @@ def training(results: Results) -> str:
             *notes,
             "" if notes else "No corpus asks for more to be said.",
             f"Recordings are split by person, or by source where persons are not known: {counts['train']} to train on, "
-            f"{counts['validation']} to validate{again}, {counts['test']} to test. The way to quantise was chosen on "
-            "the validation recordings, and so were the operating points (see there); the test split decided only "
-            "whether INT8 costs too much to ship, and gave the figures below.",
+            f"{counts['validation']} to validate, {counts['test']} to test. Operating points were chosen on the "
+            "validation split, and so was the way to quantise; the test split decided only whether INT8 costs too "
+            "much to ship, and gave the figures below.",
             "",
             *_left_out(results),
             f"Checkpoint: SHA-256 `{results.checkpoint.sha256}`, {results.manifest.created}.",
@@ -200,11 +199,8 @@ def table_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(["| " + " | ".join(head) + " |", ruler, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def operating_points(choices: Sequence[Choice], folds: int) -> str:
-    """The points, and the curves that they were chosen on.
-
-    `folds`: nets that they were chosen with; 0: this one.
-    """
+def operating_points(choices: Sequence[Choice]) -> str:
+    """The points, and the curves that they were chosen on."""
     head = (
         "| label | on | off | minimum, s | merge gap, s | refractory, s | split depth |\n|---|---|---|---|---|---|---|"
     )
@@ -215,13 +211,7 @@ def operating_points(choices: Sequence[Choice], folds: int) -> str:
         for label, point in points
     ]
     curves = [_curve(choice) for choice in choices]
-    how = (
-        f"Chosen by cross-validation: this net was trained on everybody, and {folds} others of its recipe, which run "
-        "in float32, each on all but some. Each was asked about the people that it had not heard."
-        if folds
-        else "Chosen on validation recordings, of people whom this net has not heard."
-    )
-    return "\n\n".join(["## Operating points", how, "\n".join([head, *rows]), *curves])
+    return "\n\n".join(["## Operating points", "\n".join([head, *rows]), *curves])
 
 
 def _curve(choice: Choice) -> str:
@@ -230,7 +220,7 @@ def _curve(choice: Choice) -> str:
     for row in choice.curve:
         mark = "**" if row[0] == choice.point.on else ""
         rows.append("| " + " | ".join(f"{mark}{value:.3f}{mark}" for value in row) + " |")
-    title = f"### {choice.label} on validation recordings: {choice.criterion} {choice.value:.3f}"
+    title = f"### {choice.label} on the validation split: {choice.criterion} {choice.value:.3f}"
     return "\n".join([title, "", f"Chosen on {choice.basis}.", "", head, *rows])
 
 

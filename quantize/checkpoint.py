@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -40,21 +40,8 @@ class Checkpoint:
     seed: int
     """Of the validation split."""
     validation_share: float
-    fold: int
-    """Which share of the people was held out."""
     exclude_corpora: frozenset[str]
     corpora: tuple[Corpus, ...]
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """What nets have in common that are folds of each other, as JSON values; labels may be cut later."""
-        shape = {name: value for name, value in asdict(self.student.shape).items() if name != "labels"}
-        return {
-            "shape": shape,
-            "front_end": self.front_end.model_dump(),
-            "window_s": self.window_s,
-            "exclude_corpora": sorted(self.exclude_corpora),
-        }
 
     @property
     def window_samples(self) -> int:
@@ -97,7 +84,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
             window_s=float(given["window_s"]),
             seed=int(data["seed"]),
             validation_share=float(data["validation_share"]),
-            fold=int(data.get("fold", 0)),
             exclude_corpora=frozenset(data["exclude_corpora"]),
             corpora=tuple(corpus_of(corpus) for corpus in data["corpora"]),
         )

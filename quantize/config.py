@@ -23,11 +23,6 @@ class ExportSettings(ProgramSettings):
     )
     labels: tuple[str, ...] = Field((), description="labels of a taught student to ship (default: all taught ones)")
     recordings: Path = Field(description="CSV that lists the recordings that the student was trained on")
-    folds: tuple[Path, ...] = Field(
-        (),
-        description="checkpoints of the same recipe that each held other people out, to choose thresholds on those; "
-        "for a net that was trained on all",
-    )
     target: Literal["cpu", "jetson"] = Field("cpu", description="machine that the bundle is for")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="name of the bundle")
     output: Path = Field(description="folder to write; a bundle found there is replaced once the new one is proven")
@@ -68,11 +63,10 @@ class TuneSettings(ProgramSettings):
     recordings: Path = Field(description="CSV that lists the recordings that the bundle was trained on")
     output: Path = Field(description="folder to write; a bundle found there is replaced once the new one is proven")
     version: str = Field(pattern=r"^\d+\.\d+\.\d+$", description="version of the tuned bundle")
-    folds: tuple[Path, ...] = Field(
-        (),
-        description="checkpoints of the same recipe that each held other people out, to choose thresholds on those; "
-        "for a net that was trained on all",
+    validation_share: float = Field(
+        gt=0, lt=0.5, description="as in the training: with another, thresholds would be chosen on people it heard"
     )
+    seed: int = Field(ge=0, description="as in the training, for the same reason")
     labels: tuple[str, ...] = Field((), description="labels whose point is chosen anew (default: all)")
     masked_by: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description='labels that cover another, as \'{"breath": ["cough", "speech"]}\''
@@ -92,5 +86,3 @@ def refuse_missing(settings: ExportSettings | TuneSettings) -> None:
     else:
         refuse_absent(settings.bundle, "give the folder of a bundle")
     refuse_absent(settings.recordings, "give the CSV that lists the recordings")
-    for checkpoint in settings.folds:
-        refuse_absent(checkpoint, "give checkpoints of distill.train, such as runs/fold-0/last.ckpt")

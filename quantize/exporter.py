@@ -24,7 +24,6 @@ from quantize.config import ExportSettings
 from quantize.drift import DRIFT, write_drift
 from quantize.errors import GateError
 from quantize.failures import find_failures
-from quantize.folds import trials_of
 from quantize.gate import PRECISIONS, TITLES, Candidate, Form, Precision, Verdict, decide
 from quantize.golden import golden_windows, write_golden
 from quantize.graph import check_parity, check_target
@@ -42,7 +41,7 @@ from quantize.size import Size, size_of
 from quantize.sources import SourceAccuracy
 from quantize.steps import Steps, megabytes
 from quantize.taught import is_taught
-from quantize.tuning import Trial, choose, events
+from quantize.tuning import choose, events
 from quantize.windows import CalibrationSet, draw_windows, log_mels, loudest_windows
 
 STEPS = 8
@@ -140,7 +139,6 @@ class Exporter:
             selection=selection,
             choices=choices,
             events=heard,
-            folds=len(self.inputs.folds),
             sources=self._sources(clips["test"], tracks[ships]),
             failures=find_failures(choices, clips["test"], tracks[ships], frames_per_s),
             left_out=self.inputs.left_out,
@@ -279,8 +277,7 @@ class Exporter:
 
     def _choose(self, validation: Sequence[LabelledClip], bundle: Bundle, backend: Backend) -> list[Choice]:
         """An operating point for each label."""
-        folds = trials_of(self.inputs.folds, validation, self._draft, self._scratch)
-        return choose(folds or [Trial(validation, bundle, backend)], scenes=self._settings.scenes)
+        return choose(validation, bundle, backend, scenes=self._settings.scenes)
 
     def _events(
         self, choices: Sequence[Choice], test: Sequence[LabelledClip], tracks: Sequence[Track]

@@ -12,7 +12,6 @@ from quantize.bundling import refuse_foreign
 from quantize.checkpoint import Checkpoint, load_checkpoint
 from quantize.config import ExportSettings
 from quantize.errors import ExportError
-from quantize.folds import Fold, matched, open_folds
 from quantize.recordings import read_splits
 from quantize.scarce import HeldOut, LeftOut, never_labels, scarce, without
 from quantize.sign import read_key
@@ -32,8 +31,6 @@ class Inputs:
     """Sounds that recordings are named after and nobody trained as labels."""
     splits: dict[Split, list[Recording]] = field(repr=False)
     key: Ed25519PrivateKey | None
-    folds: tuple[Fold, ...] = ()
-    """Nets that choose the operating points, with the labels of `checkpoint`; none where it does that itself."""
 
     def __post_init__(self) -> None:
         """Refuse a table that cannot calibrate.
@@ -59,12 +56,10 @@ def read_inputs(settings: ExportSettings) -> Inputs:
     if settings.labels:
         raise ExportError(f"labels: only a student of distill.teach can leave some out, not {settings.checkpoint}")
     checkpoint = load_checkpoint(settings.checkpoint)
-    folds = matched(open_folds(settings.folds, settings.recordings), checkpoint.labels, checkpoint.recipe)
-    splits = read_splits(settings.recordings, checkpoint, [row for fold in folds for row in fold.recordings])
+    splits = read_splits(settings.recordings, checkpoint)
     left_out = scarce(checkpoint.labels, splits)
     others = never_labels(checkpoint.labels, splits)
-    ships = without(checkpoint, left_out)
-    return Inputs(settings, ships, left_out, others, splits, key, matched(folds, ships.labels, ships.recipe))
+    return Inputs(settings, without(checkpoint, left_out), left_out, others, splits, key)
 
 
 def check_places(settings: ExportSettings) -> Ed25519PrivateKey | None:
@@ -82,7 +77,6 @@ def check_places(settings: ExportSettings) -> Ed25519PrivateKey | None:
 def plan(inputs: Inputs) -> str:
     """What would be done with them, for people."""
     settings, checkpoint = inputs.settings, inputs.checkpoint
-    folds = f" of each of {len(inputs.folds)} folds" if inputs.folds else ""
     lines = [
         f"checkpoint: {checkpoint.path}, {checkpoint.created}, hears {', '.join(checkpoint.labels)}",
         *(f"left out: {label.label}: {label.reason}" for label in inputs.left_out),
@@ -90,6 +84,6 @@ def plan(inputs: Inputs) -> str:
         f"would write: {settings.output}, {settings.name} {settings.version} for {settings.target}, precision "
         f"{settings.precision}, {'signed' if inputs.key else 'unsigned'}, batches of at most {settings.batch}",
         f"would calibrate on {settings.calibration_windows} training windows, choose thresholds on {settings.scenes} "
-        f"scenes of validation recordings{folds}, and measure on the test recordings",
+        "scenes of validation recordings, and measure on the test recordings",
     ]
     return "\n".join(lines)

@@ -1,7 +1,6 @@
 """The recordings of an export, split as the training split them, and what is known of each clip.
 
-Calibration draws from the training split, operating points from validation, accuracy from test. Nothing crosses; only
-the validation split of a net that heard everybody is of nets that did not (`quantize.folds`).
+Calibration draws from the training split, operating points from validation, accuracy from test; nothing crosses.
 """
 
 from __future__ import annotations
@@ -40,10 +39,6 @@ class Training(Protocol):
         """Of the people."""
 
     @property
-    def fold(self) -> int:
-        """Which share of them."""
-
-    @property
     def exclude_corpora(self) -> frozenset[str]:
         """Corpora that were left out."""
 
@@ -58,28 +53,20 @@ class LabelledClip:
     holds: tuple[bool | None, ...]
 
 
-def read_splits(table: Path, training: Training, held_out: Sequence[Recording] = ()) -> dict[Split, list[Recording]]:
+def read_splits(table: Path, training: Training) -> dict[Split, list[Recording]]:
     """The airborne recordings by split, the validation split drawn as in the training.
 
-    Corpora that the training left out are in the test split only. The validation split of a training that held nobody
-    out is `held_out`: training recordings that others of its recipe did not hear (`quantize.folds`).
+    Corpora that the training left out are in the test split only.
 
     Raises:
-        ExportError: a label has no recording, or nothing but recordings of it, in validation or test; or recordings
-            are held out twice, or never.
+        ExportError: a label has no recording, or nothing but recordings of it, in validation or test.
         CorpusError: the table cannot be read.
     """
     rows = [row for row in read_table(table) if row.modality == "airborne"]
     kept = [row for row in rows if row.split == "test" or row.corpus not in training.exclude_corpora]
     splits: dict[Split, list[Recording]] = {"train": [], "validation": [], "test": []}
-    for row in hold_out(kept, training.validation_share, training.seed, training.fold):
+    for row in hold_out(kept, training.validation_share, training.seed):
         splits[row.split].append(row)
-    if held_out and splits["validation"]:
-        who = "the net" if training.validation_share else "the table"
-        raise ExportError(f"{table}: {who} held people out itself; folds are for a net that was trained on all")
-    splits["validation"] += held_out
-    if not splits["validation"]:
-        raise ExportError(f"{table}: no airborne validation recording; of a net that held nobody out, give its --folds")
     if not splits["train"]:
         raise ExportError(f"{table}: no airborne recording of the training split; INT8 is calibrated on them")
     for split in ("validation", "test"):

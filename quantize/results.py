@@ -55,8 +55,6 @@ class Results:
     choices: Sequence[Choice]
     events: Mapping[str, Report]
     """Events on the test split, of each label that has marked recordings there."""
-    folds: int
-    """Nets that the operating points were chosen with; 0: the net itself, which held people out."""
     sources: Sequence[SourceAccuracy]
     """Clips of the test split, each label in each source; none where the question is about people."""
     failures: Failures

@@ -5,15 +5,11 @@ The card's sections that were measured anew take the place of the old ones; the 
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import onnx
 
 from align.corpora import Recording
 from align.corpora.recording import Split
@@ -26,14 +22,13 @@ from quantize.config import TuneSettings
 from quantize.drift import DRIFT, write_drift
 from quantize.errors import ExportError, GateError
 from quantize.failures import Failures, find_failures
-from quantize.folds import matched, open_folds, trials_of
 from quantize.operating_points import Choice
 from quantize.parity import LabelAccuracy, accuracy, of_clips, score_tracks
 from quantize.recordings import LabelledClip, load_labelled, read_splits
 from quantize.results import metrics
 from quantize.sources import SourceAccuracy
 from quantize.steps import Steps
-from quantize.tuning import Trial, choose, events
+from quantize.tuning import choose, events
 from quantize.windows import draw_windows
 
 STEPS = 4
@@ -43,35 +38,13 @@ DRIFT_WINDOWS = 1000
 
 @dataclass(frozen=True)
 class Known:
-    """What a bundle's encoder says of its training, where its checkpoint is not at hand."""
+    """What a bundle's training is known by, where its checkpoint is not at hand."""
 
     labels: tuple[str, ...]
     front_end: FrontEnd
-    seed: int
     validation_share: float
-    fold: int
-    exclude_corpora: frozenset[str]
-    recipe: Mapping[str, Any]
-
-
-def known_of(bundle: Bundle) -> Known:
-    """Read it.
-
-    Raises:
-        ExportError: the encoder does not say it.
-    """
-    manifest = bundle.manifest
-    model = onnx.load(str(bundle.encoder_path))
-    told = {entry.key: entry.value for entry in model.metadata_props}
-    try:
-        held_out, recipe = json.loads(told["held_out"]), json.loads(told["recipe"])
-    except KeyError as error:
-        raise ExportError(
-            f"{bundle.encoder_path}: does not say whom its net held out; export the bundle again"
-        ) from error
-    excluded = frozenset(recipe["exclude_corpora"])
-    labels = tuple(label.name for label in manifest.labels)
-    return Known(labels, manifest.front_end, **held_out, exclude_corpora=excluded, recipe=recipe)
+    seed: int
+    exclude_corpora: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -84,7 +57,6 @@ class Tuned:
     failures: Failures
     accuracy: Sequence[LabelAccuracy]
     sources: Sequence[SourceAccuracy]
-    folds: int
 
 
 def tune(settings: TuneSettings) -> int:
@@ -99,9 +71,8 @@ def tune(settings: TuneSettings) -> int:
     names = tuple(label.name for label in manifest.labels)
     if unknown := set(settings.labels) - set(names):
         raise ExportError(f"labels: {settings.bundle} has no {', '.join(sorted(unknown))}, only {', '.join(names)}")
-    known = known_of(bundle)
-    folds = matched(open_folds(settings.folds, settings.recordings), names, known.recipe)
-    splits = read_splits(settings.recordings, known, [row for fold in folds for row in fold.recordings])
+    known = Known(names, manifest.front_end, settings.validation_share, settings.seed)
+    splits = read_splits(settings.recordings, known)
     steps = Steps(STEPS, sys.stdout)
     draft = Bundle(bundle.path, manifest)
     backend = OnnxRuntimeBackend(draft)
@@ -109,11 +80,10 @@ def tune(settings: TuneSettings) -> int:
         wanted: tuple[Split, ...] = ("validation", "test")
         clips = {split: load_labelled(splits[split], known) for split in wanted}
         found += [f"{split} {len(rows)}" for split, rows in splits.items()]
+    choices = _choose(settings, draft, backend, clips["validation"], steps)
+    tuned = _measure(settings, draft, backend, choices, clips["test"], steps)
     try:
         with rebuilding(settings.output) as scratch:
-            trials = trials_of(folds, clips["validation"], manifest, scratch)
-            choices = _choose(settings, manifest, trials or [Trial(clips["validation"], draft, backend)], steps)
-            tuned = _measure(settings, draft, backend, choices, clips["test"], steps)
             _write(scratch / "bundle", bundle, tuned, splits["train"], backend, steps)
     except GateError as error:
         print(f"gate failed: {error}; {settings.output} was not touched", file=sys.stderr)
@@ -121,14 +91,20 @@ def tune(settings: TuneSettings) -> int:
     return 0
 
 
-def _choose(settings: TuneSettings, manifest: Manifest, trials: Sequence[Trial], steps: Steps) -> list[Choice]:
+def _choose(
+    settings: TuneSettings,
+    draft: Bundle,
+    backend: OnnxRuntimeBackend,
+    validation: Sequence[LabelledClip],
+    steps: Steps,
+) -> list[Choice]:
     with steps.step("operating points on the validation split") as found:
         kept = {
             label.name: label.operating_point
-            for label in manifest.labels
+            for label in draft.manifest.labels
             if settings.labels and label.name not in settings.labels
         }
-        choices = choose(trials, scenes=settings.scenes, kept=kept)
+        choices = choose(validation, draft, backend, scenes=settings.scenes, kept=kept)
         found += [f"{one.label} on {one.point.on:g} ({one.criterion} {one.value:.3f})" for one in choices]
     return choices
 
@@ -160,7 +136,7 @@ def _measure(
     figures = tuple(one for one in metrics(measured, heard) if not one.name.startswith("auroc_drop"))
     drops = tuple(one for one in manifest.metrics if one.name.startswith("auroc_drop"))
     changed = {"version": settings.version, "labels": labels, "metrics": figures + drops}
-    return Tuned(manifest.model_copy(update=changed), choices, heard, worst, measured, sources, len(settings.folds))
+    return Tuned(manifest.model_copy(update=changed), choices, heard, worst, measured, sources)
 
 
 def _write(
@@ -237,4 +213,4 @@ def _points(tuned: Tuned) -> str:
         for label in tuned.manifest.labels
         if label.masked_by
     ]
-    return "\n\n".join([operating_points(tuned.choices, tuned.folds), *masks])
+    return "\n\n".join([operating_points(tuned.choices), *masks])

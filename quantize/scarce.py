@@ -1,7 +1,7 @@
 """Labels of which too few recordings were held out to say how well they are detected: they do not ship.
 
-Held out is what no net heard that was asked about it: the validation and test splits. A figure of 29 clips of three
-people would look like any other figure on a card.
+Held out is what the training did not hear: the validation and test splits. A figure of 29 clips of three people would
+look like any other figure on a card.
 """
 
 from __future__ import annotations
@@ -74,18 +74,13 @@ def _held_out(event: str, splits: Mapping[Split, Sequence[Recording]]) -> tuple[
 def without(checkpoint: Checkpoint, left_out: Sequence[LeftOut]) -> Checkpoint:
     """The checkpoint with a student that has no scores for these labels; all else is the same."""
     names = {one.label for one in left_out}
-    return only(checkpoint, [label for label in checkpoint.labels if label not in names])
-
-
-def only(checkpoint: Checkpoint, labels: Sequence[str]) -> Checkpoint:
-    """The checkpoint with a student that has scores for these of its labels, in this order; all else is the same."""
-    if tuple(labels) == checkpoint.labels:
+    if not names:
         return checkpoint
-    kept = [checkpoint.labels.index(label) for label in labels]
+    kept = [column for column, label in enumerate(checkpoint.labels) if label not in names]
     student = Student(replace(checkpoint.student.shape, labels=len(kept)))
     weights = checkpoint.student.state_dict()
     for head in ("step_head", "window_head"):
         for part in ("weight", "bias"):
             weights[f"{head}.{part}"] = weights[f"{head}.{part}"][kept]
     student.load_state_dict(weights)
-    return replace(checkpoint, student=student.eval(), labels=tuple(labels))
+    return replace(checkpoint, student=student.eval(), labels=tuple(checkpoint.labels[column] for column in kept))

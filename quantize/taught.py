@@ -91,7 +91,6 @@ def load_taught(path: Path, labels: Sequence[str]) -> Taught:
             window_s=source.window_s,
             seed=int(data["seed"]),
             validation_share=float(data["validation_share"]),
-            fold=0,
             exclude_corpora=frozenset(data.get("exclude_corpora", ())),
             corpora=tuple(corpus_of(corpus) for corpus in data["corpora"]),
         ),

@@ -62,7 +62,7 @@ def _accuracy(results: Results) -> str:
 def _points(results: Results) -> str:
     least = min(choice.point.minimum_duration_s for choice in results.choices)
     return (
-        operating_points(results.choices, results.folds)
+        operating_points(results.choices)
         + "\n\nAn event is told when the score stays above `on` over windows that agree, for "
         f"{least:g} s at least, and again every {REGION_LIMIT_S:g} s that it goes on. `on` is the lowest that left "
         f"{SPECIFICITY:.0%} of the validation recordings without the sound below it."

@@ -15,7 +15,6 @@ from edge.backends.base import Backend
 from edge.bundle import Bundle, Manifest, Metric
 from edge.scoring import Report
 from quantize.config import ExportSettings
-from quantize.errors import ExportError
 from quantize.exporter import Exporter
 from quantize.inputs import Inputs, check_places
 from quantize.operating_points import Choice
@@ -38,8 +37,6 @@ def opened(settings: ExportSettings) -> TaughtExporter:
         UserError: one of them is wrong.
     """
     key = check_places(settings)
-    if settings.folds:
-        raise ExportError(f"folds: only for a net of distill.train, not {settings.checkpoint}")
     taught = load_taught(settings.checkpoint, settings.labels)
     splits = read_question_splits(settings.recordings, taught)
     return TaughtExporter(Inputs(settings, taught.checkpoint, (), (), splits, key), taught)

@@ -2,8 +2,7 @@
 
 For when the device's segmentation has changed, or labels are to mask each other, and the models have not. The models,
 the golden vectors and what the card says of training and quantisation stay as they are; operating points, figures of
-the test split, failures and the drift reference are made anew. Operating points are chosen on people whom the net did
-not hear; for one that heard everybody, with the folds that it was exported with.
+the test split, failures and the drift reference are made anew. Operating points are chosen on the validation split.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ Which point is best is `quantize.operating_points`; how events are scored is `ed
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
@@ -22,49 +21,35 @@ from quantize.recordings import LabelledClip
 from quantize.scenes import SCENE_S, Composer
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A net as a device runs it, and clips of people whom it never heard."""
+def choose(
+    clips: Sequence[LabelledClip],
+    bundle: Bundle,
+    backend: Backend,
+    *,
+    scenes: int,
+    kept: Mapping[str, OperatingPoint] | None = None,
+) -> list[Choice]:
+    """Choose every label's operating point on the clips of the validation split and `scenes` scenes made of them.
 
-    clips: Sequence[LabelledClip]
-    bundle: Bundle
-    backend: Backend
-
-
-def choose(trials: Sequence[Trial], *, scenes: int, kept: Mapping[str, OperatingPoint] | None = None) -> list[Choice]:
-    """Choose every label's operating point on the clips of all trials, and scenes made of them.
-
-    `scenes` are made of the clips of each trial that has marked times of the label.
-
-    All trials have the same labels. `kept` points, by label, are measured and not chosen.
+    `kept` points, by label, are measured and not chosen.
 
     Raises:
         ExportError: a label of which no clip is known to lack it.
     """
-    heard = [(trial, score_tracks(trial.bundle, trial.backend, trial.clips, "validation")) for trial in trials]
-    manifest = trials[0].bundle.manifest
+    tracks = score_tracks(bundle, backend, clips, "validation")
     chosen = []
-    for column, label in enumerate(manifest.labels):
+    for column, label in enumerate(bundle.manifest.labels):
         point = (kept or {}).get(label.name)
-        marked = [trial for trial in trials if _has_marks(trial.clips, label.name)]
-        if marked:
-            recordings = [track for trial, tracks in heard for track in _event_tracks(trial.clips, tracks, column)]
-            composed = [track for trial in marked for track in _scene_tracks(trial, column, scenes)]
-            chosen.append(choose_for_events(label.name, recordings, composed, _frame_s(manifest), kept=point))
+        if any(clip.recording.event == label.name and clip.recording.times_s for clip in clips):
+            recordings = _event_tracks(clips, tracks, column)
+            composed = _scene_tracks(clips, column, bundle, backend, scenes)
+            chosen.append(choose_for_events(label.name, recordings, composed, _frame_s(bundle.manifest), kept=point))
         else:
-            known = [
-                (tracks[row][:, column].max(), bool(clip.holds[column]))
-                for trial, tracks in heard
-                for row, clip in enumerate(trial.clips)
-                if clip.holds[column] is not None
-            ]
-            peaks, truth = (np.array(values) for values in zip(*known, strict=True))
+            rows = [row for row, clip in enumerate(clips) if clip.holds[column] is not None]
+            peaks = np.array([tracks[row][:, column].max() for row in rows])
+            truth = np.array([bool(clips[row].holds[column]) for row in rows])
             chosen.append(choose_for_clips(label.name, peaks, truth, kept=point))
     return chosen
-
-
-def _has_marks(clips: Sequence[LabelledClip], label: str) -> bool:
-    return any(clip.recording.event == label and clip.recording.times_s for clip in clips)
 
 
 def events(
@@ -107,14 +92,16 @@ def _event_tracks(clips: Sequence[LabelledClip], tracks: Sequence[Track], column
     ]
 
 
-def _scene_tracks(trial: Trial, column: int, count: int) -> list[EventTrack]:
-    manifest = trial.bundle.manifest
-    pool = [(clip.recording, clip.samples) for clip in trial.clips]
-    composer = Composer(pool, manifest.labels[column].name, manifest.front_end.sample_rate_hz)
+def _scene_tracks(
+    clips: Sequence[LabelledClip], column: int, bundle: Bundle, backend: Backend, count: int
+) -> list[EventTrack]:
+    rate = bundle.manifest.front_end.sample_rate_hz
+    pool = [(clip.recording, clip.samples) for clip in clips]
+    composer = Composer(pool, bundle.manifest.labels[column].name, rate)
     composed = []
     for index in tqdm(range(count), desc="scenes", unit="scene", leave=False):
         scene = composer.scene(np.random.default_rng(index))
-        track = score_track(trial.bundle, trial.backend, scene.samples)[:, column]
+        track = score_track(bundle, backend, scene.samples)[:, column]
         composed.append(EventTrack(track, tuple(scene.onsets_s), SCENE_S))
     return composed
 

@@ -18,17 +18,14 @@ SHARES: Mapping[Split, int] = {"train": 70, "validation": 10, "test": 20}
 """Per cent of the groups of a corpus without an official split."""
 
 
-def hold_out(recordings: Iterable[Recording], fraction: float, seed: int, fold: int = 0) -> list[Recording]:
+def hold_out(recordings: Iterable[Recording], fraction: float, seed: int) -> list[Recording]:
     """Mark a `fraction` of the training groups as validation.
 
     A group's place is a hash of (seed, group), so adding recordings moves nobody and no order or library version
-    matters. Groups are persons, so no person is in two splits. Test recordings pass through unchanged. Folds 0, 1, ...
-    hold out people of whom none is in two of them, for cross-validation.
+    matters. Groups are persons, so no person is in two splits. Test recordings pass through unchanged.
     """
     return [
-        replace(row, split="validation")
-        if row.split == "train" and fold * fraction <= _place(row.group, seed) < (fold + 1) * fraction
-        else row
+        replace(row, split="validation") if row.split == "train" and _place(row.group, seed) < fraction else row
         for row in recordings
     ]
 

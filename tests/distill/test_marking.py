@@ -105,9 +105,6 @@ def test_second_training_takes_its_times_from_the_first(tiny_corpus: Path, tmp_p
     heard_others = second.model_copy(update={"validation_share": 0.4, "output": tmp_path / "third"})
     with pytest.raises(UserError, match=r"trained with validation_share = 0.3, this training has 0.4"):
         train(heard_others)
-    another_fold = second.model_copy(update={"fold": 1, "output": tmp_path / "fourth"})
-    with pytest.raises(UserError, match=r"trained with fold = 0, this training has 1"):
-        train(another_fold)
 
 
 def test_marker_that_is_missing_or_none_is_refused(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from align.corpora import CorpusError
-from distill.config import TrainSettings, refuse_missing
+from distill.config import TrainSettings
 from distill.training import select, train
-from edge.errors import ConfigError, UserError
+from edge.errors import UserError
 from quantize.checkpoint import load_checkpoint
 from tests.kills import stopped_after_writing
 
@@ -72,32 +72,6 @@ def test_same_seed_gives_the_same_weights(tiny_corpus: Path, tmp_path: Path) -> 
     first, second = (train(settings(tiny_corpus, tmp_path / name, epochs=1)) for name in "ab")
     weights = [torch.load(path, weights_only=True)["state_dict"] for path in (first, second)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
-
-
-@pytest.mark.slow
-def test_training_on_everybody_holds_nobody_out(tiny_corpus: Path, tmp_path: Path) -> None:
-    alone = settings(tiny_corpus, tmp_path / "all", validation_share=0, epochs=1)
-    assert {row.split for row in select(alone)} == {"train"}
-    checkpoint = load_checkpoint(train(alone))
-    assert checkpoint.validation_share == 0
-    assert "train/step_loss" in (tmp_path / "all" / "metrics.csv").read_text()
-    assert (tmp_path / "all" / "learning_curves.png").is_file()
-
-
-def test_folds_hold_out_other_people(tiny_corpus: Path, tmp_path: Path) -> None:
-    groups = [
-        {row.group for row in select(settings(tiny_corpus, tmp_path, fold=fold)) if row.split == "validation"}
-        for fold in (0, 1)
-    ]
-    assert groups[0]
-    assert groups[1]
-    assert not groups[0] & groups[1]
-
-
-@pytest.mark.parametrize(("share", "fold"), [(0.3333, 3), (0.0, 1)])
-def test_fold_that_there_is_not_is_refused(tiny_corpus: Path, tmp_path: Path, share: float, fold: int) -> None:
-    with pytest.raises(ConfigError, match=f"fold = {fold}"):
-        refuse_missing(settings(tiny_corpus, tmp_path, validation_share=share, fold=fold))
 
 
 @pytest.mark.slow

@@ -116,10 +116,10 @@ def student(recordings: Path) -> Student:
 
 
 @pytest.fixture(scope="session")
-def save_checkpoint() -> Callable[..., Path]:
-    """Writes a student as Lightning does with averaged weights; further arguments say what it was trained on."""
+def save_checkpoint() -> Callable[[Student, Path], Path]:
+    """Writes a student as Lightning does with averaged weights."""
 
-    def save(student: Student, path: Path, **data: Any) -> Path:
+    def save(student: Student, path: Path) -> Path:
         weights = {f"student.{name}": value for name, value in student.state_dict().items()}
         hyper_parameters: dict[str, Any] = {
             "shape": asdict(student.shape),
@@ -130,10 +130,8 @@ def save_checkpoint() -> Callable[..., Path]:
             "data": {
                 "seed": 0,
                 "validation_share": 0.0,
-                "fold": 0,
                 "exclude_corpora": [],
                 "corpora": [{"name": "own", "licences": ["CC0-1.0"], "recordings": 36}],
-                **data,
             },
         }
         raw = {name: torch.zeros_like(value) for name, value in weights.items()}
@@ -145,7 +143,7 @@ def save_checkpoint() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def checkpoint_path(
-    student: Student, save_checkpoint: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+    student: Student, save_checkpoint: Callable[[Student, Path], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     return save_checkpoint(student, tmp_path_factory.mktemp("run") / "best.ckpt")
 

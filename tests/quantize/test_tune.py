@@ -27,7 +27,7 @@ def exported(checkpoint_path: Path, recordings: Path, tmp_path_factory: pytest.T
 
 
 def _settings(bundle: Path, recordings: Path, output: Path, **others: Any) -> TuneSettings:
-    fields = {"version": "0.2.0", "scenes": 1, "bootstrap_rounds": 100, **others}
+    fields = {"version": "0.2.0", "validation_share": 0.3, "seed": 0, "scenes": 1, "bootstrap_rounds": 100, **others}
     return TuneSettings(bundle=bundle, recordings=recordings, output=output, **fields)
 
 
