@@ -55,7 +55,7 @@ def report(settings: ReportSettings) -> tuple[Counts, int]:
     rows = select(settings)
     source = settings.recordings
     if source.is_dir():
-        rows, slips = without_impossible(rows)
+        rows, slips = without_impossible(rows, source)
         for slip in slips:
             print(f"unknown: {slip}", file=sys.stderr)
     # In a prepared folder paths are as reports name them.

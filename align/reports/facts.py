@@ -71,27 +71,49 @@ def hide(labels: Iterable[str]) -> frozenset[str]:
     return frozenset(hidden)
 
 
-def without_impossible(rows: Sequence[Recording]) -> tuple[list[Recording], list[str]]:
-    """The recordings with every number that nobody can have, such as an age of 200, as unknown; a line on each fact.
+def without_impossible(rows: Sequence[Recording], source: Path) -> tuple[list[Recording], list[str]]:
+    """The recordings with what cannot be as unknown; a line on each kind of slip.
 
-    For corpora that others published: a slip in one of their rows can be told, but not corrected by who reads it.
+    That is a number that nobody can have, such as an age of 200, and facts of which one must be wrong, such as a boy
+    who is pregnant. For corpora that others published: a slip in one of their rows can be told, but not corrected by
+    who reads it.
+
+    Raises:
+        ReportError: a value cannot be read. The message names `source`.
     """
     kept: list[Recording] = []
     slips: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        cells = row.metadata | row.labels
-        unknown: dict[str, str] = {}
-        for fact in NUMBERS:
-            for column in fact.columns:
-                if column in cells and (allowed := _out_of_range(fact, cells[column])):
-                    unknown[column] = UNKNOWN
-                    slips[f"{fact.name} is not {allowed}"].append(f"'{cells[column]}' of {row.path.name}")
-        metadata, labels = (
-            {name: unknown.get(name, cell) for name, cell in given.items()} for given in (row.metadata, row.labels)
-        )
-        kept.append(replace(row, metadata=metadata, labels=labels) if unknown else row)
-    told = [f"{wrong}: {found[0]} (and {len(found) - 1} more)" for wrong, found in slips.items()]
+        mended = _forget(row, _impossible_numbers(row, slips))
+        known = _known(mended, source)
+        wrong = _contradictions(known)
+        for names in wrong:
+            both = f"{names[0]} {known[names[0]]} and {names[-1]} {known[names[-1]]}"
+            slips[f"{names[0]} and {names[-1]} contradict each other"].append(f"{both} of {row.path.name}")
+        kept.append(_forget(mended, [column for names in wrong for name in names for column in BY_NAME[name].columns]))
+    told = [f"{slip}: {found[0]} (and {len(found) - 1} more)" for slip, found in slips.items()]
     return kept, told
+
+
+def _impossible_numbers(row: Recording, slips: dict[str, list[str]]) -> list[str]:
+    """The row's columns that hold one; each is added to the slips."""
+    cells = row.metadata | row.labels
+    columns = []
+    for fact in NUMBERS:
+        for column in fact.columns:
+            if column in cells and (allowed := _out_of_range(fact, cells[column])):
+                columns.append(column)
+                slips[f"{fact.name} is not {allowed}"].append(f"'{cells[column]}' of {row.path.name}")
+    return columns
+
+
+def _forget(row: Recording, columns: Sequence[str]) -> Recording:
+    """The row with these of its cells as unknown."""
+    metadata, labels = (
+        {name: UNKNOWN if name in columns else cell for name, cell in given.items()}
+        for given in (row.metadata, row.labels)
+    )
+    return replace(row, metadata=metadata, labels=labels) if columns else row
 
 
 def _out_of_range(fact: Fact, cell: str) -> str:
@@ -151,7 +173,20 @@ def _tells(value: str, hidden: frozenset[str]) -> bool:
 
 
 def _read(row: Recording, table: Path) -> dict[str, str]:
-    """Fact to value, in the order of the vocabulary."""
+    """Fact to value, in the order of the vocabulary, and nothing that contradicts another.
+
+    Raises:
+        ReportError: a value cannot be read, or two contradict each other: whatever a report said, half would be wrong.
+    """
+    known = _known(row, table)
+    for names in _contradictions(known):
+        told = f"{names[0]} of {row.path.name} is {known[names[0]]}, but {names[-1]} is {known[names[-1]]}"
+        raise ReportError(f"{table}: {told}; correct one of them or leave it empty")
+    return _consistent(known)
+
+
+def _known(row: Recording, table: Path) -> dict[str, str]:
+    """Fact to value as the row has it."""
     modality = _value(BY_NAME["modality"], row.modality, row, table)
     known = {"modality": modality} if modality else {}
     # "heart" and "lung" as events only repeat the modality.
@@ -168,8 +203,7 @@ def _read(row: Recording, table: Path) -> dict[str, str]:
             if value:
                 known[fact.name] = value
                 break
-    _refuse_contradictions(known, row, table)
-    return _consistent(known)
+    return known
 
 
 def _value(fact: Fact, cell: str, row: Recording, table: Path) -> str | None:
@@ -182,19 +216,17 @@ def _value(fact: Fact, cell: str, row: Recording, table: Path) -> str | None:
         raise ReportError(f"{table}: {fact.name} of {row.path.name} is '{cell}'; write {error}{kinds}") from None
 
 
-def _refuse_contradictions(known: Mapping[str, str], row: Recording, table: Path) -> None:
-    """Whatever a report said of these, half of it would be wrong."""
-    details = [name for name in DETAILS if known.get(name, UNKNOWN) not in (UNKNOWN, NO)]
-    pairs: list[tuple[str, str]] = []
+def _contradictions(known: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Facts of which the first ones and the last one cannot both be."""
+    details = tuple(name for name in DETAILS if known.get(name, UNKNOWN) not in (UNKNOWN, NO))
+    found: list[tuple[str, ...]] = []
     if "kind" in known and known.get("event", "") not in ("", EVENT_OF_KIND[known["kind"]]):
-        pairs.append(("kind", "event"))
+        found.append(("kind", "event"))
     if known.get("pregnant") == YES and known.get("sex") == "male":
-        pairs.append(("pregnant", "sex"))
+        found.append(("pregnant", "sex"))
     if known.get("murmur") == NO and details:
-        pairs.append((details[0], "murmur"))
-    for one, other in pairs:
-        told = f"{one} of {row.path.name} is {known[one]}, but {other} is {known[other]}"
-        raise ReportError(f"{table}: {told}; correct one of them or leave it empty")
+        found.append((*details, "murmur"))
+    return found
 
 
 def _consistent(known: dict[str, str]) -> dict[str, str]:

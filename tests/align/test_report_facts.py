@@ -77,7 +77,7 @@ def test_cell_that_cannot_be_read_is_named_in_one_line(column: str, cell: str, a
 
 def test_number_that_nobody_can_have_is_taken_as_unknown_where_that_is_asked_for() -> None:
     rows = [row(height_cm="1800", age="Child", murmur="Absent"), row(height_cm="98", age="250", murmur="Absent")]
-    kept, told = without_impossible([*rows, rows[0]])
+    kept, told = without_impossible([*rows, rows[0]], TABLE)
     first, second, third = brief_all(kept, TABLE)
     assert (first.known["height_cm"], first.known["age"]) == ("unknown", "child")
     assert (second.known["height_cm"], second.known["age"]) == ("98", "unknown")
@@ -90,9 +90,23 @@ def test_number_that_nobody_can_have_is_taken_as_unknown_where_that_is_asked_for
     assert rows[0].metadata["height_cm"] == "1800"
 
 
-def test_what_is_no_number_is_left_to_be_corrected() -> None:
-    rows = [row(age="old", murmur="Absent")]
-    assert without_impossible(rows) == (rows, [])
+def test_facts_that_contradict_each_other_are_taken_as_unknown_where_that_is_asked_for() -> None:
+    boy = row(sex="male", pregnant="yes", age="Child")
+    silent = row(murmur="Absent", murmur_locations="AV", most_audible="AV", age="Child")
+    kept, told = without_impossible([boy, silent, row(sex="female", pregnant="yes")], TABLE)
+    first, second, third = brief_all(kept, TABLE)
+    assert (first.known["sex"], first.known["pregnant"], first.known["age"]) == ("unknown", "unknown", "child")
+    assert second.known["murmur"] == "unknown"
+    assert "murmur_locations" not in second.known
+    assert third.known["pregnant"] == "yes"
+    assert told[0] == "pregnant and sex contradict each other: pregnant yes and sex male of b.wav (and 0 more)"
+    assert "murmur_locations aortic and murmur no of b.wav (and 0 more)" in told[1]
+    assert len(told) == 2
+
+
+def test_word_in_the_place_of_a_number_is_to_be_corrected() -> None:
+    with pytest.raises(ReportError, match=r"age of b\.wav is 'old'"):
+        without_impossible([row(age="old", murmur="Absent")], TABLE)
 
 
 def test_murmur_that_nobody_could_tell_has_no_place() -> None:
