@@ -9,7 +9,6 @@ several trainings at once, one core each.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -29,6 +28,7 @@ from align.config import AlignSettings
 from align.report import report
 from align.reports.config import ReportSettings
 from align.statistics import Interval, auroc, bootstrap
+from bench.study import arguments
 from edge.errors import UserError, exit_status
 
 ROOT = Path(__file__).parents[1]
@@ -172,17 +172,7 @@ def difference(
 
 def program() -> int:
     """Run all conditions and print the tables, or run one of them (`--condition`, `--seed`)."""
-    parser = argparse.ArgumentParser(prog="python -m bench.circor", description=__doc__)
-    parser.add_argument("--recordings", type=Path, required=True, help="CSV that lists CirCor's recordings")
-    parser.add_argument(
-        "--output", type=Path, default=Path("runs/circor/study"), help="folder for trainings and scores"
-    )
-    parser.add_argument("--seeds", type=int, default=5, help="trainings of each condition")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="trainings at once")
-    parser.add_argument("--condition", choices=CONDITIONS, help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    given.output.mkdir(parents=True, exist_ok=True)
+    given = arguments("python -m bench.circor", __doc__, CONDITIONS, output=Path("runs/circor/study"), seeds=5)
     if given.condition:
         settings = settings_of(given.condition, given.seed, given.recordings, given.output)
         found = scores_of(settings, given.condition != "untrained")

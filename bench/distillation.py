@@ -12,9 +12,7 @@ settings. `--processes` runs several trainings at once, one core each.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +30,7 @@ from align.tasks import Task
 from bench.circor import difference, interval, mean_auroc, run_alone, scores_file, write_reports
 from bench.circor import place as place_of_teacher
 from bench.circor import settings_of as settings_of_teacher
+from bench.study import arguments
 from distill.teach_config import TeachSettings
 from edge.errors import exit_status
 
@@ -187,17 +186,7 @@ def verdict(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 def program() -> int:
     """Run all conditions and print the tables, or run one of them (`--condition`, `--seed`)."""
-    parser = argparse.ArgumentParser(prog="python -m bench.distillation", description=__doc__)
-    parser.add_argument("--recordings", type=Path, required=True, help="CSV that lists CirCor's recordings")
-    parser.add_argument(
-        "--output", type=Path, default=Path("runs/distillation"), help="folder for trainings and scores"
-    )
-    parser.add_argument("--seeds", type=int, default=4, help="trainings of each condition")
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="trainings at once")
-    parser.add_argument("--condition", choices=CONDITIONS, help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    given.output.mkdir(parents=True, exist_ok=True)
+    given = arguments("python -m bench.distillation", __doc__, CONDITIONS, output=Path("runs/distillation"), seeds=4)
     if given.condition:
         found = scores_of(given.condition, given.seed, given.recordings, given.output)
         target = scores_file(place(given.condition, given.seed, given.output))
