@@ -52,6 +52,8 @@ def decode(path: Path) -> tuple[NDArray[np.float32], int]:
         samples, rate = reader(path)
     except (OSError, soundfile.LibsndfileError) as error:
         raise AudioError(f"{path}: cannot be decoded ({error})") from error
+    except TypeError as error:
+        raise AudioError(f"{path}: raw samples, of which nothing says the rate; convert it to WAV or FLAC") from error
     if len(samples) == 0:
         raise AudioError(f"{path}: holds no samples")
     mono: NDArray[np.float32] = samples.mean(axis=1, dtype=np.float32)

@@ -18,12 +18,23 @@ from torch import nn
 from align.encoders import EncoderError, EncoderSpec, build_encoder
 from align.encoders.base import Encoder
 from align.files import write_whole
+from align.runs import NO_ROOM
 from edge.errors import UserError, first_line
 
 WEIGHTS, SPEC = "encoder.safetensors", "encoder.json"
 
-UNREADABLE = (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError)
-"""What torch raises for a file that is damaged or that it never wrote."""
+UNREADABLE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    pickle.UnpicklingError,
+)
+"""What torch raises for a file that is damaged or that it never wrote: any byte may be an instruction to its reader."""
 PARTS = {"state_dict", "optimizer_states", "pytorch-lightning_version"}
 """What Lightning needs of a checkpoint to go on from it."""
 
@@ -53,10 +64,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); free some space and run the same command again: "
-            "it goes on from the last checkpoint"
-        ) from error
+        hint = (
+            "free some space and run the same command again: it goes on from the last checkpoint"
+            if error.errno in NO_ROOM
+            else "name another output"
+        )
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); {hint}") from error
 
 
 def read_resumable(checkpoint: Path) -> dict[str, Any]:

@@ -112,7 +112,10 @@ def event_lines(clips: Sequence[LabelledClip], events: Sequence[list[Event]]) ->
 def cost_line(bundle: Bundle, clips: Sequence[LabelledClip]) -> str:
     """Milliseconds of a window."""
     length = bundle.manifest.window_samples
-    windows = np.stack([clip.samples[:length] for clip in clips if len(clip.samples) >= length][:50])
+    long_enough = [clip.samples[:length] for clip in clips if len(clip.samples) >= length]
+    if not long_enough:
+        return f"no recording is as long as a window, {bundle.manifest.window_s:g} s, so none is timed"
+    windows = np.stack(long_enough[:50])
     backend = open_backend(bundle)
     log_mels = np.stack([backend.infer(window).log_mel for window in windows])
     graphs = {"encoder": bundle.encoder_path, "front-end": bundle.frontend_path}
@@ -132,6 +135,9 @@ def _print(arguments: argparse.Namespace) -> None:
     parts = {
         part: opened.keep([at for at, row in enumerate(opened.rows) if row.split == part]) for part in ("train", "test")
     }
+    for part, given in parts.items():
+        if not len(given):
+            raise UserError(f"{arguments.recordings}: no {part} recording of {CORPUS}")
     clips = as_clips(parts["test"], rate)
     tracks, events = hear(bundle, clips)
     scored = asked(QUESTION, clips, 0, log_odds(tracks, 0))

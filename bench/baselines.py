@@ -16,6 +16,7 @@ from align.audio import load
 from align.corpora import Recording
 from distill.frontend import reference_log_mel
 from edge.bundle import FrontEnd
+from edge.errors import UserError
 
 FRONT_END = FrontEnd()
 
@@ -48,8 +49,19 @@ class ClipBaseline:
     """
 
     def __init__(self, recordings: Sequence[Recording], labels: Sequence[str], corpora: Collection[str]) -> None:
-        self._features = {row.path: _features(row) for row in tqdm(recordings, desc="baselines", unit="clip")}
+        """Fit it.
+
+        Raises:
+            UserError: no training recordings with and without a label.
+        """
         train = [row for row in recordings if row.split == "train" and row.corpus in corpora]
+        for label in labels:
+            if len({row.event == label for row in train}) < 2:
+                raise UserError(
+                    f"no training recordings with and without {label} of the corpora {', '.join(sorted(corpora))}, of "
+                    "which the regression could learn; leave it out with --no-baselines"
+                )
+        self._features = {row.path: _features(row) for row in tqdm(recordings, desc="baselines", unit="clip")}
         features = np.stack([self._features[row.path] for row in train])
         self._models = {
             label: make_pipeline(

@@ -109,6 +109,8 @@ def measure(
     """
     rows = [row for row in read_table(recordings) if row.modality == "airborne"]
     there = sources_of(rows)
+    if not there:
+        raise UserError(f"{recordings}: no source has airborne recordings to train on and to test with")
     if unknown := set(wanted) - set(there):
         raise UserError(f"{recordings}: no source {', '.join(sorted(unknown))} to leave out, only {', '.join(there)}")
     test = [row for row in rows if row.split == "test"]

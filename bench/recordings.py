@@ -20,6 +20,7 @@ from align.statistics import Interval
 from bench.baselines import ClipBaseline, energy_onsets
 from bench.listening import Heard, Listener, open_bundle, run
 from distill.targets import holds
+from edge.errors import UserError
 from edge.matching import EventCounts, bootstrap_f1, count_events, match_onsets
 from quantize.results import aligned
 from quantize.sources import HEAD, Asked, area_of, by_source, cells, shown
@@ -174,6 +175,8 @@ def main() -> None:
 def _print_tables(arguments: argparse.Namespace) -> None:
     table = [row for row in read_table(arguments.recordings) if row.modality == "airborne"]
     rows = [row for row in table if row.split == arguments.split]
+    if not rows:
+        raise UserError(f"{arguments.recordings}: lists no airborne {arguments.split} recording")
     listener = Listener(open_bundle(arguments.bundle))
     heard = listener.hear_all(rows)
     manifest = listener.bundle.manifest

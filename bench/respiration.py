@@ -12,6 +12,7 @@ Its last line gives the constants of `edge.respiration`, fitted on all of them.
 from __future__ import annotations
 
 import argparse
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,9 +29,11 @@ from tqdm import tqdm
 
 from align.audio import load
 from align.corpora import CorpusError, Recording, read_table
+from align.files import write_whole
 from align.statistics import Interval, bootstrap
 from bench.listening import run
 from edge import respiration
+from edge.errors import UserError
 from edge.respiration import BANDS, LEAST_QUALITY, OCTAVE_MIDDLE, OCTAVE_SLOPE, BandLevels, Spectrum
 
 CORPUS = "rrujo"
@@ -69,11 +72,37 @@ def levels(recordings: Sequence[Recording]) -> list[Floats]:
     return [BandLevels(SAMPLE_RATE_HZ).push(load(row.path, SAMPLE_RATE_HZ)) for row in tqdm(recordings, desc="listen")]
 
 
-def spectra(rows: Sequence[Floats]) -> list[Spectrum]:
-    """What decides, of each recording; one in which nothing moves has no place in a corpus of breaths."""
-    found = [respiration.analyse(row, BANDS) for row in rows]
-    assert all(found), "a recording is flat"
-    return [one for one in found if one]
+def spectra(rows: Sequence[Floats], recordings: Sequence[Recording]) -> list[Spectrum]:
+    """What decides, of each recording.
+
+    Raises:
+        CorpusError: nothing moves in one, or it is too short for a breath.
+    """
+    found = []
+    for row, recording in zip(rows, recordings, strict=True):
+        if (one := respiration.analyse(row, BANDS)) is None:
+            raise CorpusError(f"{recording.path}: is silent or too short to hold breaths; take it out of the table")
+        found.append(one)
+    return found
+
+
+def rates_of(rows: Sequence[Recording], table: Path) -> Floats:
+    """The breathing rate of each recording, in breaths a minute.
+
+    Raises:
+        CorpusError: one has none that is a number above 0.
+    """
+    rates = []
+    for row in rows:
+        cell = row.metadata.get("respiration_bpm", "")
+        try:
+            rate = float(cell)
+        except ValueError:
+            rate = math.nan
+        if not 0 < rate < math.inf:
+            raise CorpusError(f"{table}: respiration_bpm of {row.path.name} is '{cell}'; write breaths a minute")
+        rates.append(rate)
+    return np.array(rates)
 
 
 def told(found: Sequence[Spectrum], truth: Floats, groups: list[str], octaves: Sequence[float]) -> Told:
@@ -87,6 +116,8 @@ def fit_octave(found: Sequence[Spectrum], truth: Floats) -> tuple[float, float]:
     rate, alternation = np.array([one.rate_bpm for one in found]), np.array([one.alternation for one in found])
     doubled = np.abs(rate / 2 - truth) < SAME_BPM
     known = doubled | (np.abs(rate - truth) < SAME_BPM)
+    if len(set(doubled[known].tolist())) < 2:
+        raise CorpusError("the recordings have no rate that was doubled and one that was not, so nothing can be fitted")
     model = LogisticRegression(C=REGULARISATION).fit(alternation[known, np.newaxis], doubled[known])
     slope = float(model.coef_[0, 0])
     return slope, -float(model.intercept_[0]) / slope
@@ -131,6 +162,8 @@ def limits_of_agreement(error: Floats, groups: Sequence[str]) -> tuple[float, fl
 def lines(title: str, rates: Told, of: int) -> list[str]:
     """Figures of one method: `of` recordings were asked for."""
     error, groups = rates.error, rates.groups
+    if not len(error):
+        return [title, f"  coverage                0% (0 of {of})"]
 
     def over_people(values: Floats) -> Interval:
         return bootstrap(lambda rows: float(values[rows].mean()), groups)
@@ -147,7 +180,11 @@ def lines(title: str, rates: Told, of: int) -> list[str]:
 
 
 def draw(rates: Told, constant: float, image: Path) -> None:
-    """Mean absolute error of the surest recordings against their share."""
+    """Mean absolute error of the surest recordings against their share.
+
+    Raises:
+        UserError: the image cannot be written.
+    """
     order = np.argsort(-rates.quality, kind="stable")
     error = np.abs(rates.error)[order]
     share = np.arange(1, len(error) + 1) / len(error)
@@ -159,8 +196,13 @@ def draw(rates: Told, constant: float, image: Path) -> None:
     axis.set(xlabel="coverage", ylabel="mean absolute error, breaths a minute", ylim=(0, None), xlim=(0, 1.02))
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
-    figure.savefig(image, dpi=110)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
     pyplot.close(figure)
+    try:
+        write_whole(image, buffer.getvalue())
+    except OSError as error:
+        raise UserError(f"{image}: cannot be written ({error.strerror}); name another --plot") from error
 
 
 def _print(arguments: argparse.Namespace) -> None:
@@ -168,10 +210,15 @@ def _print(arguments: argparse.Namespace) -> None:
     rows = [row for row in table if row.split == arguments.split]
     if not rows:
         raise CorpusError(f"{arguments.recordings}: no {arguments.split} recording of the corpus {CORPUS}")
-    truth = np.array([float(row.metadata["respiration_bpm"]) for row in rows])
-    usual = float(np.median([float(row.metadata["respiration_bpm"]) for row in table if row.split == "train"]))
+    train = [row for row in table if row.split == "train"]
+    if not train:
+        raise CorpusError(f"{arguments.recordings}: no training recording of {CORPUS}, whose rates are the usual ones")
+    if not arguments.plot.absolute().parent.is_dir():
+        raise UserError(f"{arguments.plot}: there is no such folder; make it, or name another --plot")
+    truth = rates_of(rows, arguments.recordings)
+    usual = float(np.median(rates_of(train, arguments.recordings)))
     groups, heard = [row.group for row in rows], levels(rows)
-    found = spectra(heard)
+    found = spectra(heard, rows)
     octaves = (
         held_out_octaves(found, truth, groups)
         if arguments.split == "train"

@@ -9,6 +9,7 @@ somebody always speaks, and coughs that are heard in those (`bench.speech`).
 from __future__ import annotations
 
 import argparse
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -53,8 +54,8 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=4.0, help="hours to compose, of each (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the scenes (default: 0)")
     arguments = parser.parse_args()
-    if round(arguments.hours * 3600 / SCENE_S) < 1:
-        parser.error(f"--hours {arguments.hours:g} is less than one scene of {SCENE_S / 60:g} minutes")
+    if not math.isfinite(arguments.hours) or round(arguments.hours * 3600 / SCENE_S) < 1:
+        parser.error(f"--hours {arguments.hours:g} is not one scene of {SCENE_S / 60:g} minutes or more")
     run(lambda: _measure(arguments))
 
 

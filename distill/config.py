@@ -50,6 +50,8 @@ def refuse_missing(settings: TrainSettings) -> None:
         ConfigError: that is so, or settings do not go together.
     """
     refuse_absent(settings.recordings, "give the CSV that lists the recordings")
+    if len(set(settings.labels)) < len(settings.labels):
+        raise ConfigError(f"labels = {list(settings.labels)}: name each once")
     if settings.quantise_epochs >= settings.epochs:
         raise ConfigError(f"quantise_epochs = {settings.quantise_epochs} must be less than epochs = {settings.epochs}")
     if settings.marks_from is not None:

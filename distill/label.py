@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 
 from distill.student_config import LabelSettings
+from edge.errors import ConfigError
 from edge.settings import run_program
 
 
@@ -24,6 +25,8 @@ def add_label(settings: LabelSettings) -> list[str]:
     from distill.checkpoint import LabelSpec, StudentError, load_student, save_student
     from distill.prompts import TextMap
 
+    if settings.output.is_dir():
+        raise ConfigError(f"{settings.output}: is a folder; name a file for the student with the label")
     student = load_student(settings.student)
     if student.text is None:
         raise StudentError(f"{settings.student}: taught by an encoder that was not aligned to texts; it knows none")

@@ -120,6 +120,8 @@ def _misfits(settings: TeachSettings) -> Iterator[str]:
     for name, value in (("window_s", settings.window_s), ("hop_s", settings.hop_s)):
         if abs(value / hop - round(value / hop)) > 1e-6:
             yield f"{name} = {value:g} is no multiple of the front-end's hop, {hop:g} s"
+    if settings.front_end.frame_samples > settings.window_s * settings.front_end.sample_rate_hz:
+        yield f"window_s = {settings.window_s:g} is shorter than one frame of the front-end"
     if settings.hop_s > settings.window_s:
         yield f"hop_s = {settings.hop_s:g} is longer than window_s = {settings.window_s:g}"
     if settings.quantise_epochs >= settings.epochs:

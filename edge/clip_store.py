@@ -14,6 +14,7 @@ import re
 import shutil
 import threading
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 import soundfile
@@ -30,6 +31,8 @@ _NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.flac(\.part)?")
 _WAITING = 32
 """Most clips that wait for a slow disk; further ones are dropped."""
 _PRUNE_S = 600.0
+_EARLIEST = datetime(2025, 1, 1, tzinfo=timezone.utc).timestamp()
+"""Unix time before which no clip was written: a clock that says so was not set."""
 _PROBE_BYTES = 4096
 _RETRY_S = 10.0
 """While a disk takes no clips, whether it does again is tried so often: the next clip may be hours away."""
@@ -158,6 +161,7 @@ class ClipStore:
             clips = self._clips()
             total = sum(size for _, size, _ in clips)
             oldest = time.time() - self._settings.max_age_days * 86_400
+            clips = sorted(_dated(*clip) for clip in clips)
             limit = self._settings.max_mb * 1e6
             for at, size, path in clips:
                 if at >= oldest and total + coming <= limit and self._has_room(coming):
@@ -180,6 +184,14 @@ class ClipStore:
             found = [entry for entry in entries if _NAME.fullmatch(entry.name)]
             marks = [(entry.stat(follow_symlinks=False), Path(entry.path)) for entry in found]
         return sorted((status.st_mtime, status.st_size, path) for status, path in marks)
+
+
+def _dated(at: float, size: int, path: Path) -> tuple[float, int, Path]:
+    """A clip as it was listed; one that was written before the clock was set counts from then on."""
+    if not at < _EARLIEST <= time.time():
+        return at, size, path
+    os.utime(path)
+    return time.time(), size, path
 
 
 def encode(clip: Clip) -> bytes:

@@ -44,16 +44,16 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
     logs.configure(settings.log)
     device = _open(settings, sources)
     device.ending.on_signal()
-    farewell = "failed"
+    farewell, has_ended = "failed", True
     try:
         device.start()
         _return_free_memory()
         _tell_ready(device, started)
         device.notifier.ready()
-        _listen(device)
+        has_ended = _listen(device)
         if device.listeners.defect is not None or not device.ending.is_restart:  # which gives unusable sources a try
             device.listeners.raise_error()
-        farewell = "stopped"
+        farewell = "stopped" if has_ended else "did not end in time"
     except UserError as error:
         farewell = str(error)
         raise
@@ -66,7 +66,7 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
             waiting=device.outbox.depth,
             dropped=device.outbox.dropped,
         )
-        if farewell != "failed":
+        if farewell != "failed" and has_ended:  # a bundle that hangs is no better than one that fails
             device.running.end()
     if device.ending.is_restart:
         device.notifier.alive()  # systemd's watchdog goes on, and the next sign comes when the new start is ready
@@ -113,8 +113,11 @@ def _tell_ready(device: Device, started: float) -> None:
     )
 
 
-def _listen(device: Device) -> None:
-    """Until all listeners are done, or are not done in time once told to stop; a defect in one stops the others."""
+def _listen(device: Device) -> bool:
+    """Until all listeners are done, or are not done in time once told to stop; a defect in one stops the others.
+
+    Returns whether they are done.
+    """
     turn_s = min(_TURN_S, device.notifier.interval_s or _TURN_S)
     while not device.listeners.wait(turn_s):
         device.upkeep.turn()
@@ -122,5 +125,7 @@ def _listen(device: Device) -> None:
             device.listeners.stop()
         if device.listeners.stopping_s > _STOP_S:
             log.error("listeners_do_not_end", action="the sound of the last seconds is lost")
-            break
+            device.upkeep.turn()
+            return False
     device.upkeep.turn()
+    return True

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import structlog
@@ -22,13 +22,13 @@ from edge.dialogue import Dialogue, Heard, Said
 from edge.outbox import Outbox
 from edge.outbox_file import Row
 from edge.payloads import as_historical, to_bytes
+from edge.refusals import Refusals
 
 log = structlog.get_logger()
 
 _STEP_S = 1.0
 _MAINTENANCE_S = 5.0
 _STATUS_S = 60.0
-_REFUSAL_PAUSE_S = 30.0
 _ANSWER_S = 120.0
 """A broker that answers pings but not a message has lost it; only a new connection may send it again."""
 
@@ -42,22 +42,27 @@ class Delivery:
         outbox: Outbox,
         status_topic: str,
         status: Callable[[], dict[str, Any]],
+        refusals: Refusals,
         dialogues: Sequence[Dialogue] = (),
         on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
         """Take up a connection that the broker has just accepted.
 
         Messages that were in the outbox before now have waited through an outage or a restart: they are marked
-        historical, as are those that wait because the broker refuses them. `on_refusal` is called for each refusal.
+        historical, as are those that wait because the broker refuses their topic. `refusals`: those of earlier
+        connections. `on_refusal` is called for each refusal.
         """
+        self._refusals = refusals
+        self._late: dict[str, int] = {}
+        """By topic that was refused: the number of the last message that has waited for it to be tried again."""
         self._on_refusal = on_refusal
         self._connection = connection
         self._outbox = outbox
         self._status_topic = status_topic
         self._status = status
         self._last_historical = outbox.last_number
-        self._in_flight: tuple[int, str] | None = None
-        """The message from the outbox in flight: the number that its acknowledgement will carry, and its event_id."""
+        self._in_flight: tuple[int, Row] | None = None
+        """The message from the outbox in flight, and the number that its acknowledgement will carry."""
         self._sent_at = 0.0
         self._is_live_next = True
         self._dialogues = dialogues
@@ -69,7 +74,6 @@ class Delivery:
         self._summary: tuple[Any, ...] | None = None
         self._status_due = 0.0
         self._maintenance_due = 0.0
-        self._events_due = 0.0
         self._refusal_told = False
         for dialogue in dialogues:
             for topic in dialogue.subscriptions:
@@ -153,24 +157,27 @@ class Delivery:
     def _send_waiting(self, now: float) -> None:
         if self._in_flight is not None and now - self._sent_at > _ANSWER_S:
             raise BrokerError("lost", f"a message was not acknowledged within {_ANSWER_S:g} s")
-        if now < self._events_due or self._in_flight is not None or not self._may_send:
+        if self._in_flight is not None or not self._may_send:
             return
-        if self._events_due:
-            # What was refused, and what came during the pause after it, is late by now.
-            self._last_historical = self._outbox.last_number
-            self._events_due = 0.0
-        row = self._next()
-        if row is not None:
-            payload = as_historical(row.payload) if row.number <= self._last_historical else row.payload
-            self._in_flight, self._sent_at = (self._connection.send(row.topic, payload), row.event_id), now
+        row = self._next(self._refusals.resting(now))
+        if row is None:
+            return
+        if row.topic in self._refusals:
+            # What was refused, and what came on its topic during the pause after it, is late by now.
+            self._late[row.topic] = self._outbox.last_number
+        is_late = row.number <= max(self._last_historical, self._late.get(row.topic, 0))
+        payload = as_historical(row.payload) if is_late else row.payload
+        self._in_flight, self._sent_at = (self._connection.send(row.topic, payload), row), now
 
-    def _next(self) -> Row | None:
+    def _next(self, resting: Collection[str]) -> Row | None:
         """The oldest message; while a backlog waits, every other time the oldest of those that came since."""
-        oldest = next(iter(self._outbox.pending(1)), None)
+        oldest = next(iter(self._outbox.pending(1, without_topics=resting)), None)
         if oldest is None or oldest.number > self._last_historical:
             return oldest
         self._is_live_next = not self._is_live_next
-        live = self._outbox.pending(1, after=self._last_historical) if self._is_live_next else []
+        if not self._is_live_next:
+            return oldest
+        live = self._outbox.pending(1, without_topics=resting, after=self._last_historical)
         return next(iter(live), oldest)
 
     def _settle(self) -> None:
@@ -178,17 +185,18 @@ class Delivery:
             self._unanswered.discard(acknowledgement.message)
             if acknowledgement.message == self._status_message:
                 self._status_message = None
-            event_id = ""
+            row = None
             if self._in_flight is not None and acknowledgement.message == self._in_flight[0]:
-                event_id = self._in_flight[1]
+                row = self._in_flight[1]
                 self._in_flight = None
             if acknowledgement.refusal:
                 self._on_refusal()
                 self._tell_refusal(acknowledgement.refusal)
-                if event_id:
-                    self._events_due = time.monotonic() + _REFUSAL_PAUSE_S
-            elif event_id:
-                self._outbox.delete([event_id])
+                if row is not None:
+                    self._refusals.add(row.topic, acknowledgement.refusal, time.monotonic())
+            elif row is not None:
+                self._refusals.remove(row.topic)
+                self._outbox.delete([row.event_id])
 
     def _tell_refusal(self, refusal: str) -> None:
         """The broker took a message's number but not the message (a quota, no permission); it is sent again later."""

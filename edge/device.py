@@ -132,6 +132,7 @@ class Device:
     def _tell_trouble(self) -> None:
         status, listeners = self.status, self.listeners
         status.add_part("outbox", lambda: self.outbox.trouble)
+        status.add_part("broker", lambda: self.publisher.refusals.trouble)
         status.add_part("inference", lambda: self.inference.trouble)
         status.add_part("", lambda: listeners.trouble)
         status.add_part("", lambda: self.model.trouble())

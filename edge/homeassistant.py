@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import structlog
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
-from edge.clock import parse_rfc3339, rfc3339
+from edge.clock import is_synchronised, parse_rfc3339, rfc3339
 from edge.dialogue import Heard, Said
 from edge.payloads import Origin, to_bytes
 from edge.tally import Tally
@@ -155,6 +155,8 @@ class HomeAssistant:
         self._tally = Tally()
         self._is_announced = False
         self._has_taken_over = False
+        self._counted_on = date.min
+        """The day of the state that an earlier run has left."""
         self._greeted_at = 0.0
         self._said: dict[str, Any] = {}
         self._said_at = 0.0
@@ -188,6 +190,7 @@ class HomeAssistant:
                 log.warning("state_unreadable", topic=self._state_topic, action="counts begin at 0")
                 return
             if state.boot_id != self._boot_id:
+                self._counted_on = state.date
                 with self._lock:
                     self._tally.take_over(state.date, state.coughs_today, state.last_cough, local_now())
 
@@ -200,6 +203,8 @@ class HomeAssistant:
             return said
         self._has_taken_over = True
         state = self._state()
+        if date.fromisoformat(state["date"]) < self._counted_on and not is_synchronised():
+            return said  # the clock is not set yet: what the broker keeps is of a later day, and counted on then
         if state != self._said or now_s - self._said_at >= _EVERY_S:
             self._said, self._said_at = state, now_s
             said.append(Said(self._state_topic, to_bytes(state), retain=True))

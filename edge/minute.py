@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from edge.listener import Listener
     from edge.sources.base import Block
 
-PATIENCE_S = REGION_LIMIT_S + 10.0
-"""A minute of a source that delivers nothing any more is closed so long after its end."""
+PATIENCE_S = 2 * REGION_LIMIT_S + 15.0
+"""A minute of a source that delivers nothing any more is closed so long after its end. No event of it comes later: one
+reaches back as far as a region may, is told when that closes, and a window waits for its end and its turn."""
 _ROUNDING_S = 1e-3
 
 

@@ -31,6 +31,7 @@ from edge.errors import ConfigError
 from edge.live import LiveMessages
 from edge.outbox import Outbox
 from edge.payloads import to_bytes
+from edge.refusals import Refusals
 from edge.sections import MqttSettings
 
 log = structlog.get_logger()
@@ -43,6 +44,8 @@ _FIRST_ANSWER_TIMEOUT_S, _ANSWER_DOUBLINGS = 3.0, 3
 """CONNECT waits 3 s for its answer; each time in vain doubles that, to 24 s at most, for a broker that is slow."""
 _MAINTENANCE_S = 5.0
 _PAUSE_WHILE_STOPPING_S = 0.5
+_LASTING = ("boot_id", "version", "bundle")
+"""What the status says that stays so for as long as a connection lasts."""
 _FAREWELL_S = 3.0
 
 _TOLD_AS = {
@@ -73,6 +76,8 @@ class Publisher:
         self.is_connected = False
         self.errors = 0
         """Attempts to connect that failed, connections that broke, and messages that the broker refused."""
+        self.refusals = Refusals()
+        """Topics on which the broker takes nothing."""
         self._live = LiveMessages()
         self._dialogues: list[Dialogue] = []
         self._settings = settings
@@ -164,7 +169,13 @@ class Publisher:
     def _serve(self, connection: Connection) -> None:
         begun = time.monotonic()
         delivery = Delivery(
-            connection, self._outbox, self._status_topic, self._status, self._dialogues, self._count_error
+            connection,
+            self._outbox,
+            self._status_topic,
+            self._status,
+            self.refusals,
+            self._dialogues,
+            self._count_error,
         )
         self.is_connected = True
         self._live.take()  # from before the connection
@@ -242,6 +253,6 @@ class Publisher:
         )
 
     def _will(self) -> bytes:
-        """What the broker says of this device once it is gone; nobody can know then what it last heard."""
-        unknown = dict.fromkeys(("last_audio_at", "last_inference_at", "outbox_depth", "outbox_dropped"))
-        return to_bytes({**self._status(), **unknown, "state": "offline", "reason": "connection lost"})
+        """What the broker says of this device once it is gone: of all that changes nobody can know how it is then."""
+        status = {name: value if name in _LASTING else None for name, value in self._status().items()}
+        return to_bytes({**status, "state": "offline", "reason": "connection lost"})

@@ -118,15 +118,19 @@ class Outbox:
                 del self._held[oldest]
                 self._losses.add(1, "the disk takes no writes and the memory for events is full")
 
-    def pending(self, limit: int, exclude: Collection[str] = (), *, after: int | None = None) -> list[Row]:
-        """At most `limit` waiting messages, oldest first, without those whose event_id is in `exclude`.
+    def pending(self, limit: int, *, without_topics: Collection[str] = (), after: int | None = None) -> list[Row]:
+        """At most `limit` waiting messages, oldest first.
 
-        after: only messages with a greater number; None: all.
+        without_topics: none on these. after: only messages with a greater number; None: all.
         """
         with self._mutex:
-            skip = self._acknowledged.union(exclude)
-            rows = self._mending("read", lambda file: file.read(limit, skip, after)) or []
-            newer = (row for row in self._held.values() if after is None or row.number > after)
+            skip = self._acknowledged
+            rows = self._mending("read", lambda file: file.read(limit, skip, after, without_topics)) or []
+            newer = (
+                row
+                for row in self._held.values()
+                if (after is None or row.number > after) and row.topic not in without_topics
+            )
             return [*rows, *first(newer, limit - len(rows), skip)]
 
     def delete(self, event_ids: Iterable[str]) -> None:
@@ -135,10 +139,13 @@ class Outbox:
         While the disk takes no writes they are remembered as acknowledged and not handed out again.
         """
         with self._mutex:
-            for event_id in event_ids:
-                if self._held.pop(event_id, None) is None:
-                    self._acknowledged.add(event_id)
+            stored = {event_id for event_id in event_ids if self._held.pop(event_id, None) is None}
+            self._acknowledged |= stored
             self._settle()
+            if self._acknowledged and stored:
+                # What is gone already must not count as a message less.
+                known = self._mending("read", lambda file: file.known(stored))
+                self._acknowledged -= stored - (stored if known is None else known)
 
     def maintain(self) -> None:
         """Retry what the disk refused, and drop what is over the age cap; to be called every few seconds."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import itertools
+import os
 import sqlite3
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from edge.errors import OutboxError
-from edge.files import DISK_REFUSES
+from edge.files import DISK_REFUSES, give_to_owner_of, make_private
 
 _APPLICATION_ID = 0x41435541
 """Marks the file as ours ("ACUA"), so that no other program's database is written to."""
@@ -45,7 +46,7 @@ PRAGMA user_version = {_SCHEMA_VERSION};
 
 _TOUCH = f"PRAGMA user_version = {_SCHEMA_VERSION}"
 """Changes nothing and is written all the same: what shows that the disk takes writes again."""
-_SELECT = "SELECT number, event_id, topic, payload, telemetry FROM message WHERE number > ? ORDER BY number"
+_SELECT = "SELECT number, event_id, topic, payload, telemetry FROM message WHERE number > ?"
 _INSERT = "INSERT OR IGNORE INTO message (number, event_id, topic, payload, telemetry, stored_at) VALUES (?,?,?,?,?,?)"
 _DROP_OLDEST = (
     "DELETE FROM message WHERE number IN (SELECT number FROM message WHERE telemetry ORDER BY number LIMIT ?)",
@@ -92,15 +93,25 @@ class OutboxFile:
             self._database.close()
             raise
 
-    def read(self, limit: int, skip: Collection[str], after: int | None) -> list[Row]:
+    def read(
+        self, limit: int, skip: Collection[str], after: int | None, without_topics: Collection[str] = ()
+    ) -> list[Row]:
         """At most `limit` messages, oldest first, without those in `skip`; only numbers above `after`."""
         start = 0 if after is None else self.base + after
-        with contextlib.closing(self._database.execute(_SELECT, (start,))) as cursor:
+        others = "".join(" AND topic <> ?" for _ in without_topics)
+        query = f"{_SELECT}{others} ORDER BY number"
+        with contextlib.closing(self._database.execute(query, (start, *without_topics))) as cursor:
             rows = (
                 Row(number - self.base, event_id, topic, payload, bool(telemetry))
                 for number, event_id, topic, payload, telemetry in cursor
             )
             return first(rows, limit, skip)
+
+    def known(self, event_ids: Collection[str]) -> set[str]:
+        """Those of the messages that are in the file."""
+        query = "SELECT event_id FROM message WHERE event_id = ?"
+        rows = (self._database.execute(query, (event_id,)).fetchone() for event_id in event_ids)
+        return {row[0] for row in rows if row is not None}
 
     def write(self, new: Collection[Row], gone: Collection[str], stored_at: float | None) -> None:
         """Delete the messages `gone` and insert those `new`, in one transaction; also written where both are empty."""
@@ -164,9 +175,9 @@ def lock(path: Path) -> IO[bytes]:
     """
     beside = path.with_name(path.name + ".lock")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         header = _header(path) if path.exists() and not beside.exists() else b""
-        lock_file = beside.open("ab") if header in (b"", b"SQLite format 3\0") else None
+        lock_file = _open_private(beside) if header in (b"", b"SQLite format 3\0") else None
     except OSError as error:
         if error.errno in DISK_REFUSES:
             raise
@@ -182,6 +193,15 @@ def lock(path: Path) -> IO[bytes]:
     return lock_file
 
 
+def _open_private(path: Path) -> IO[bytes]:
+    """Open a file for appending; where it is missing it is made for its user alone, and for the folder's owner."""
+    is_new = not path.exists()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    if is_new:
+        give_to_owner_of(path.parent, path)
+    return os.fdopen(descriptor, "ab")
+
+
 def _header(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(16)
@@ -194,6 +214,9 @@ def open_database(path: Path) -> sqlite3.Connection:
         OutboxError: the file is no outbox, or of a program that this one does not know.
         sqlite3.Error: it is damaged (`is_damage`), or the disk refuses.
     """
+    with contextlib.suppress(OSError):  # SQLite says what is wrong
+        # It gives its log and its index the mode of the file.
+        _open_private(path).close()
     database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
     try:
         _prepare(database, path)

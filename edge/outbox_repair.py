@@ -27,6 +27,7 @@ _COLUMNS = ("number", "event_id", "topic", "payload", "telemetry", "stored_at")
 _RANGE_LIMIT = 5_000
 """Parts of one file that are tried: damage in very many places must not keep the device from going on."""
 _LARGEST = 2**62
+_DAMAGED_KEPT = 2
 
 
 def repair(path: Path) -> str:
@@ -74,7 +75,17 @@ def finish_repair(path: Path) -> str:
         with contextlib.suppress(FileNotFoundError):
             _beside(path, suffix).rename(_beside(path, aside + suffix))
     salvaged.rename(path)
+    _forget_older(path)
     return path.name + aside
+
+
+def _forget_older(path: Path) -> None:
+    """Remove damaged files but the newest: on a disk that wears out they would fill it, and they hold old events."""
+    found = path.parent.glob(f"{path.name}.damaged-*")
+    names = sorted({file.name.removesuffix("-wal").removesuffix("-shm") for file in found})
+    for name in names[:-_DAMAGED_KEPT]:
+        with contextlib.suppress(OSError):
+            _remove(path.with_name(name))
 
 
 def _readable(path: Path) -> Iterator[dict[str, Any]]:

@@ -31,6 +31,7 @@ class Tally:
     def __init__(self) -> None:
         """Nothing counted yet."""
         self._day: date | None = None
+        self._earlier: tuple[date | None, int] = None, 0
         self._today = 0
         self._recent: deque[datetime] = deque(maxlen=_MOST_AN_HOUR)
         self._last: datetime | None = None
@@ -43,10 +44,12 @@ class Tally:
         self._last = at if self._last is None else max(at, self._last)
 
     def take_over(self, day: date, today: int, last: datetime | None, now: datetime) -> None:
-        """Add what an earlier run has counted."""
+        """Add what an earlier run has counted; of another day it is kept until that comes, when the clock is set."""
         self._turn_over(now)
         if day == self._day:
             self._today += today
+        else:
+            self._earlier = day, today
         if last is not None and (self._last is None or last > self._last):
             self._last = last
 
@@ -60,5 +63,6 @@ class Tally:
     def _turn_over(self, now: datetime) -> date:
         if now.date() != self._day:
             self._day = now.date()
-            self._today = 0
+            day, today = self._earlier
+            self._today = today if day == self._day else 0
         return now.date()

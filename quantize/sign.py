@@ -37,12 +37,12 @@ def write_keys(private_path: Path) -> Path:
     Raises:
         KeyFileError: one of the two exists, which is never overwritten, or cannot be written.
     """
+    if not private_path.name or private_path.name.endswith(".pub"):
+        raise KeyFileError(f"{private_path}: name the private key otherwise; .pub is the public one's suffix")
     public_path = private_path.with_suffix(".pub")
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    if public_path == private_path:
-        raise KeyFileError(f"{private_path}: name the private key otherwise; .pub is the public one's suffix")
     for path in (private_path, public_path):
         if path.exists():
             raise KeyFileError(f"{path}: exists, and a key is never overwritten; name another file")

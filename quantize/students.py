@@ -67,11 +67,13 @@ def costs(settings: StudentsSettings) -> list[Cost]:
     """The cost of each student of the settings.
 
     Raises:
-        ConfigError: INT8 has no use for a shape.
+        ConfigError: INT8 has no use for a shape, or a window holds no frame.
         GateError: an INT8 graph is not what was asked for.
     """
     front_end = settings.front_end
     samples = round(settings.window_s * front_end.sample_rate_hz)
+    if samples < front_end.frame_samples:
+        raise ConfigError(f"window_s = {settings.window_s:g} is shorter than one frame of the front-end")
     frames = 1 + (samples - front_end.frame_samples) // front_end.hop_samples
     shapes = shapes_of(settings)
     log_mels = _log_mels(front_end.mel_bands, frames)

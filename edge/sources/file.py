@@ -107,7 +107,7 @@ def _open(path: Path) -> soundfile.SoundFile:
         file = soundfile.SoundFile(os.fsencode(path))  # soundfile itself fails on a name that is not UTF-8
     except FileNotFoundError as error:
         raise AudioError(f"{path}: no such file") from error
-    except soundfile.LibsndfileError as error:
+    except (soundfile.LibsndfileError, TypeError) as error:  # a TypeError for raw samples, of which nothing is known
         hint = "convert it to WAV or FLAC, for example with ffmpeg"
         raise AudioError(f"{path}: not a sound file that can be read ({_line(error)}): {hint}") from error
     except OSError as error:

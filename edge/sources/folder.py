@@ -79,7 +79,10 @@ class FolderSource:
                     return
                 self._current = source = FileSource(file, pace=self._pace, block_s=self._block_s)
             for block in source.blocks():
-                yield from self._timeline.place(Sound(block.position, block.samples), source.sample_rate_hz)
+                placed = self._timeline.place(Sound(block.position, block.samples), source.sample_rate_hz)
+                # The rate of the first sound that could be used, which need not be that of the first file.
+                self.sample_rate_hz = self._timeline.rate_hz
+                yield from placed
         except (AudioError, ChildError) as error:
             log.warning("recording_left_out", file=str(file), reason=str(error))
         finally:

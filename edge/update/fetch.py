@@ -47,7 +47,9 @@ def shown(origin: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def take(origin: str, target: BinaryIO, settings: UpdateSettings, stopping: threading.Event) -> str:
+def take(
+    origin: str, target: BinaryIO, settings: UpdateSettings, stopping: threading.Event, reserve_bytes: int = 0
+) -> str:
     """Copy an archive into `target`; return the SHA-256 of what was copied, in hexadecimal.
 
     Args:
@@ -55,12 +57,14 @@ def take(origin: str, target: BinaryIO, settings: UpdateSettings, stopping: thre
         target: an empty file.
         settings: the limits, the hosts and what they ask for.
         stopping: once set, the copying is given up.
+        reserve_bytes: what is to stay free on the target's disk.
 
     Raises:
-        UpdateError: it is no file or larger than `update.max_mb`; its host is not named, not reached or not trusted.
+        UpdateError: it is no file or larger than `update.max_mb` or the disk; its host is not named, not reached or not
+            trusted.
     """
     if is_url(origin):
-        return _fetch(origin, target, settings, stopping)
+        return _fetch(origin, target, settings, stopping, reserve_bytes)
     try:
         # Not blocking: a pipe without a writer would hold this up for ever.
         with open(origin, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
@@ -68,12 +72,12 @@ def take(origin: str, target: BinaryIO, settings: UpdateSettings, stopping: thre
             if not stat.S_ISREG(status.st_mode):
                 raise UpdateError(f"{origin}: is no file; name an archive, a bundle as one .tar")
             _check_size(status.st_size, settings, origin)
-            return _copy(file, target, settings, stopping, origin)
+            return _copy(file, target, settings, stopping, origin, reserve_bytes)
     except OSError as error:
         raise UpdateError(f"{origin}: cannot be read: {error.strerror}") from error
 
 
-def _fetch(url: str, target: BinaryIO, settings: UpdateSettings, stopping: threading.Event) -> str:
+def _fetch(url: str, target: BinaryIO, settings: UpdateSettings, stopping: threading.Event, reserve_bytes: int) -> str:
     where = shown(url)
     _check_url(url, settings)
     request = urllib.request.Request(url, headers={"User-Agent": "acula-edge"})  # noqa: S310 - the scheme is checked
@@ -86,7 +90,7 @@ def _fetch(url: str, target: BinaryIO, settings: UpdateSettings, stopping: threa
             length = answer.headers.get("Content-Length", "")
             if length.isdecimal():
                 _check_size(int(length), settings, where)
-            digest = _copy(answer, target, settings, stopping, where)
+            digest = _copy(answer, target, settings, stopping, where, reserve_bytes)
     except urllib.error.HTTPError as error:
         raise UpdateError(f"{where}: the host answers {error.code} {responses.get(error.code, '')}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -104,6 +108,7 @@ def _copy(
     settings: UpdateSettings,
     stopping: threading.Event,
     where: str,
+    reserve_bytes: int,
 ) -> str:
     deadline = time.monotonic() + DEADLINE_S
     digest = hashlib.sha256()
@@ -112,6 +117,9 @@ def _copy(
         digest.update(chunk)
         target.write(chunk)
         _check_size(target.tell(), settings, where)
+        disk = os.fstatvfs(target.fileno())
+        if disk.f_bavail * disk.f_frsize < reserve_bytes + _CHUNK_BYTES:
+            raise UpdateError(f"{where}: does not fit on the disk, of which {reserve_bytes / 1e6:.0f} MB stay free")
         if stopping.is_set():
             raise UpdateError(f"{where}: given up, because the daemon stops")
         if time.monotonic() > deadline:

@@ -118,7 +118,7 @@ class Installer:
         path = scratch / "bundle.tar"
         self._check_room(0 if fetch.is_url(origin) else _size(origin), "the archive")
         with open_private(path, new=True) as target:
-            actual = fetch.take(origin, target, self._settings.update, self._stopping)
+            actual = fetch.take(origin, target, self._settings.update, self._stopping, _RESERVE_BYTES)
         if sha256 and actual != sha256:
             raise UpdateError(f"{fetch.shown(origin)}: its SHA-256 is {actual[:12]}…, expected {sha256[:12]}…")
         self._check_room(path.stat().st_size, "what the archive holds")

@@ -119,3 +119,9 @@ def test_file_that_changes_on_the_way_is_refused(tmp_path: Path, codec: str, rat
 def test_name_too_long_for_the_file_system_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"a\.wav: cannot be decoded"):
         load(tmp_path / f"{'a' * 300}.wav", 16000)
+
+
+def test_raw_samples_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "x.raw").write_bytes(bytes(3200))
+    with pytest.raises(AudioError, match=r"x\.raw: raw samples, of which nothing says the rate"):
+        load(tmp_path / "x.raw", 16_000)

@@ -40,6 +40,7 @@ def test_unknown_value_is_absent_from_metadata(tmp_path: Path) -> None:
         (["gone.wav,ann,train,cough,,,"], "line 2: no file"),
         (["a.wav,ann,train,cough,0.5,,"], "line 2: cough_times has '0.5'; write onset-offset"),
         (["a.wav,ann,train,cough,0.9-0.5,,"], "does not end after it starts"),
+        (["a.wav,ann,train,cough,0.5-inf,,"], "does not end after it starts"),
         (["a.wav,ann,train,,,,", "b.wav,ann,test,,,,"], "group ann is in train and in test"),
         (["a.wav,ann,train,,,,", "a.wav,bob,test,,,,"], "a.wav is listed twice"),
     ],

@@ -7,7 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.respiration import Told, draw, envelope_rates, fit_octave, held_out_octaves, limits_of_agreement, lines, told
+from align.corpora import CorpusError, Recording
+from bench.respiration import (
+    Told,
+    draw,
+    envelope_rates,
+    fit_octave,
+    held_out_octaves,
+    limits_of_agreement,
+    lines,
+    rates_of,
+    spectra,
+    told,
+)
+from edge.errors import UserError
 from edge.respiration import LEAST_QUALITY, STEPS_PER_S, Spectrum
 
 
@@ -64,3 +77,25 @@ def test_strongest_period_of_the_envelope_is_half_a_breath() -> None:
 def test_curve_is_drawn(tmp_path: Path) -> None:
     draw(_rates([0.9, 0.5, 0.3, 0.8], [0.5, 1.0, 6.0, 0.1]), 4.0, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("rate", ["", "abc", "nan", "0", "inf"])
+def test_recording_without_a_rate_is_named(rate: str) -> None:
+    row = Recording(Path("a.wav"), "rrujo", "ann", "test", "lung", "breath", metadata={"respiration_bpm": rate})
+    with pytest.raises(CorpusError, match=r"table\.csv: respiration_bpm of a\.wav is '.*'; write breaths a minute"):
+        rates_of([row], Path("table.csv"))
+
+
+def test_silent_recording_is_named() -> None:
+    row = Recording(Path("silence.wav"), "rrujo", "ann", "test", "lung", "breath")
+    with pytest.raises(CorpusError, match=r"silence\.wav: is silent or too short"):
+        spectra([np.zeros((450, 12))], [row])
+
+
+def test_method_that_gives_nothing_has_no_figures() -> None:
+    assert lines("none", _rates([], []), 3) == ["none", "  coverage                0% (0 of 3)"]
+
+
+def test_plot_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written"):
+        draw(_rates([0.9, 0.8], [1.0, 2.0]), 4.0, tmp_path / "none" / "plot.png")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from align.tasks import Task
@@ -85,10 +87,12 @@ def test_a_label_of_steps_is_not_replaced_by_one_of_the_window() -> None:
     assert heard_scores.shape == (1, 50, 2)
 
 
-@pytest.mark.parametrize("content", ["damaged", "other program", "other version", "missing"])
+@pytest.mark.parametrize("content", ["damaged", "a sound", "other program", "other version", "missing"])
 def test_what_is_no_student_is_told_in_one_line(taught: TaughtStudent, tmp_path: Path, content: str) -> None:
     path = tmp_path / "student.ckpt"
-    if content == "damaged":
+    if content == "a sound":  # its first letter means something to what reads checkpoints
+        soundfile.write(path, np.zeros(1600), 16_000, format="WAV")
+    elif content == "damaged":
         path.write_bytes(b"PK damaged")
     elif content == "other program":
         torch.save({"state_dict": {}, "hyper_parameters": {"shape": asdict(StudentShape())}}, path)

@@ -68,6 +68,20 @@ def test_clips_beyond_their_age_are_removed_and_nothing_else_ever_is(tmp_path: P
     assert files(folder) == sorted([f"{young}.flac", "notes.txt", "old.flac"])
 
 
+def test_clip_of_before_the_clock_was_set_counts_from_then_on(tmp_path: Path) -> None:
+    """A board without a battery begins in 1970; its clips are not half a century old."""
+    folder = tmp_path / "clips"
+    folder.mkdir(mode=0o700)
+    early, old = str(uuid7()), str(uuid7())
+    for event_id, at in ((early, 60.0), (old, time.time() - 2.0 * 86_400)):
+        (folder / f"{event_id}.flac").write_bytes(b"x")
+        os.utime(folder / f"{event_id}.flac", (at, at))
+    with store(folder, max_age_days=1.0):
+        eventually(lambda: not (folder / f"{old}.flac").exists(), "the removal")
+    assert files(folder) == [f"{early}.flac"]
+    assert time.time() - (folder / f"{early}.flac").stat().st_mtime < 3600.0
+
+
 def test_oldest_clips_make_room_for_new_ones(tmp_path: Path) -> None:
     folder = tmp_path / "clips"
     clips = [clip(20.0) for _ in range(4)]  # about 0.5 MB each

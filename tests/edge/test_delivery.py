@@ -14,6 +14,7 @@ from edge.connection import Acknowledgement, BrokerError, Connection
 from edge.delivery import Delivery
 from edge.dialogue import Heard
 from edge.outbox import Outbox
+from edge.refusals import Refusals
 
 EVENT, STATUS = "acula/site/device/event", "acula/site/device/status"
 
@@ -64,7 +65,8 @@ def put(outbox: Outbox, event_id: str) -> None:
 
 
 def deliver(broker: Broker, outbox: Outbox) -> Delivery:
-    return Delivery(cast(Connection, broker), outbox, STATUS, lambda: {"state": "online", "reason": ""})
+    status = {"state": "online", "reason": ""}
+    return Delivery(cast(Connection, broker), outbox, STATUS, lambda: status, Refusals())
 
 
 def test_events_that_were_refused_and_taken_later_are_historical(
@@ -80,7 +82,7 @@ def test_events_that_were_refused_and_taken_later_are_historical(
     put(outbox, "behind-it")
     broker.forbidden.clear()
     served.turn()
-    assert broker.asked == asked  # it is given time
+    assert broker.asked == asked  # its topic is given time
     now += 31.0
     served.turn()
     served.turn()
@@ -88,6 +90,33 @@ def test_events_that_were_refused_and_taken_later_are_historical(
     served.turn()
     assert broker.events == {"refused": True, "behind-it": True, "live": False}
     assert outbox.depth == 0
+
+
+def test_topic_that_is_refused_for_ever_holds_up_no_other(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a device got another site: its broker forbids what waits on the topics of the old one."""
+    now = 1000.0
+    monkeypatch.setattr(delivery.time, "monotonic", lambda: now)
+    for number in range(5):
+        outbox.put(f"old-{number}", "acula/old/device/event", b"{}")
+    put(outbox, "waited")
+    broker = Broker({"acula/old/device/event"})
+    refusals = Refusals()
+    served = Delivery(cast(Connection, broker), outbox, STATUS, lambda: {"state": "online", "reason": ""}, refusals)
+    for number in range(10):
+        put(outbox, f"event-{number}")
+        for _ in range(6):
+            served.turn()
+            now += 1.0
+    assert broker.events == {"waited": True} | {f"event-{number}": False for number in range(10)}
+    assert outbox.depth == 5
+    assert refusals.trouble == "refuses messages on acula/old/device/event: not authorized"
+    assert broker.asked < 30  # the old ones were tried now and then
+    broker.forbidden.clear()
+    now += 31.0
+    for _ in range(10):
+        served.turn()
+    assert outbox.depth == 0
+    assert refusals.trouble == ""
 
 
 def test_connection_on_which_an_event_is_not_acknowledged_is_given_up_and_the_event_kept(

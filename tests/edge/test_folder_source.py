@@ -97,3 +97,14 @@ def test_folder_whose_recordings_lack_the_channel_says_so(tmp_path):
     write(tmp_path / "a.wav", noise(100))
     with pytest.raises(AudioError, match="none of its 1 recordings could be used"):
         hear(FolderSource(tmp_path, channel=2))
+
+
+def test_rate_is_that_of_the_first_sound_that_can_be_used(tmp_path):
+    """The first file has no second channel, and another rate."""
+    write(tmp_path / "a.wav", noise(48_000), 48_000)
+    stereo = noise(32_000, 2)
+    write(tmp_path / "b.wav", stereo, 16_000)
+    source = FolderSource(tmp_path, channel=2)
+    ((_, heard),) = hear(source)
+    assert source.sample_rate_hz == 16_000
+    assert np.array_equal(heard, stereo[:, 1])

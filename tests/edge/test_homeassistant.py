@@ -237,3 +237,15 @@ def test_day_ends_at_local_midnight_and_the_hour_goes_on() -> None:
     assert (tally.count(after).today, tally.count(after).last_hour) == (1, 3)
     later = after + timedelta(minutes=61)
     assert (tally.count(later).today, tally.count(later).last_hour, tally.count(later).last) == (1, 0, after)
+
+
+def test_count_of_an_earlier_run_waits_until_the_clock_is_set() -> None:
+    """A board without a battery begins in 1970, while the broker keeps what was counted today."""
+    tally = Tally()
+    unset, noon = datetime(1970, 1, 1, tzinfo=ZONE), datetime(2026, 11, 30, 12, tzinfo=ZONE)
+    tally.add(unset, unset)
+    tally.take_over(date(2026, 11, 30), 17, noon, unset)
+    assert tally.count(unset).today == 1
+    tally.add(noon, noon)
+    assert (tally.count(noon).date, tally.count(noon).today) == (date(2026, 11, 30), 18)
+    assert tally.count(noon + timedelta(days=1)).today == 0

@@ -158,6 +158,7 @@ def test_daemon_whose_inference_hangs_still_ends_when_it_is_told_to(
         daemon.terminate()
         assert daemon.wait(PATIENCE_S) == 0, log.read_text()
         assert b'"event": "listeners_do_not_end"' in log.read_bytes()
+        assert b'"reason": "did not end in time"' in log.read_bytes()
     finally:
         daemon.kill()
         daemon.wait()

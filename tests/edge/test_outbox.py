@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -26,10 +27,56 @@ ROOT = Path(__file__).parents[2]
 def test_messages_come_oldest_first_until_deleted(tmp_path: Path) -> None:
     outbox = open_outbox(tmp_path / "outbox.db")
     fill(outbox, 5)
-    assert [row.event_id for row in outbox.pending(2, exclude=["event-0"])] == ["event-1", "event-2"]
+    assert [row.event_id for row in outbox.pending(2)] == ["event-0", "event-1"]
     outbox.delete(["event-1", "event-3", "never there"])
     assert ids(outbox) == ["event-0", "event-2", "event-4"]
     assert outbox.depth == 3
+    outbox.close()
+
+
+def test_messages_on_some_topics_can_be_passed_over_on_disk_and_in_memory(
+    tmp_path: Path,
+    logs: list[Any],
+) -> None:
+    outbox = open_outbox(tmp_path / "outbox.db")
+    outbox.put("minute-0", "minute", b"")
+    outbox.put("event-0", "event", b"")
+    with disk_without_room():
+        outbox.put("minute-1", "minute", b"")
+        outbox.put("event-1", "event", b"")
+        passed = outbox.pending(10, without_topics=["minute", "state"])
+        assert [row.event_id for row in passed] == ["event-0", "event-1"]
+        assert [row.event_id for row in outbox.pending(10, without_topics=["minute", "event"])] == []
+    outbox.close()
+
+
+def test_events_can_be_read_by_their_user_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        outbox = open_outbox(tmp_path / "state" / "outbox.db")
+        fill(outbox, 1)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state").iterdir()}
+        outbox.close()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+    assert set(modes) == {"outbox.db", "outbox.db-wal", "outbox.db-shm", "outbox.db.lock"}
+    assert set(modes.values()) == {0o600}
+
+
+def test_depth_does_not_fall_by_what_is_gone_already_while_the_disk_takes_no_writes(
+    tmp_path: Path, logs: list[Any]
+) -> None:
+    outbox = open_outbox(tmp_path / "outbox.db")
+    fill(outbox, 2)
+    with disk_without_room():
+        outbox.delete(["event-0", "sent long ago", "and another"])
+        assert outbox.depth == len(outbox.pending(10)) == 1
+        outbox.delete(["event-1", "event-1"])
+        assert outbox.depth == len(outbox.pending(10)) == 0
+    assert logs
+    outbox.maintain()
+    assert outbox.depth == 0
     outbox.close()
 
 

@@ -66,6 +66,23 @@ def test_damaged_pages_cost_no_more_than_the_events_on_them(tmp_path: Path, logs
     outbox.close()
 
 
+def test_older_damaged_files_go_so_that_a_disk_that_wears_out_is_not_filled(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    for second in range(4):
+        for suffix in ("", "-wal"):
+            (tmp_path / f"outbox.db.damaged-20200101T00000{second}Z{suffix}").touch()
+    (tmp_path / "outbox.db.damaged.txt").touch()
+    filled(path, 200)
+    damage_page_of(path, "message", 2)
+    outbox = open_outbox(path)
+    assert len(ids(outbox)) > 100
+    outbox.close()
+    left = sorted(set_aside(tmp_path))
+    assert left[:2] == ["outbox.db.damaged-20200101T000003Z", "outbox.db.damaged-20200101T000003Z-wal"]
+    assert len({name.removesuffix("-wal").removesuffix("-shm") for name in left}) == 2
+    assert (tmp_path / "outbox.db.damaged.txt").exists()
+
+
 def test_event_of_damaged_letters_is_left_behind_and_holds_nothing_up(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     filled(path, 5)

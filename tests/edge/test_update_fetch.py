@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,14 @@ def test_credentials_go_to_the_named_host_and_not_where_it_redirects(
         assert taken(tmp_path, f"https://{server.host}/to/other", both) == SHA256
         assert server.asked == [("/to/other", "Bearer hush")]
         assert other.asked == [("/room.tar?signed=1", "")]
+
+
+def test_archive_that_would_leave_too_little_of_the_disk_is_refused(
+    tmp_path: Path, server: Host, settings: UpdateSettings
+) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    with (tmp_path / "taken").open("w+b") as target, pytest.raises(UpdateError, match="does not fit on the disk"):
+        take(f"https://{server.host}/room.tar", target, settings, threading.Event(), 2 * free)
 
 
 @pytest.mark.parametrize("url", ["https://user:hush@[1/room.tar?token=hush", "https://user:hush@\u2100/room.tar"])

@@ -77,6 +77,16 @@ def test_key_is_never_overwritten(key: Path, capsys: pytest.CaptureFixture[str])
     assert key.read_bytes() != before
 
 
+@pytest.mark.parametrize("name", ["", ".pub", "fleet.pub"])
+def test_private_key_has_a_name_that_is_not_the_public_ones(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["keygen", name]) == 2
+    assert "name the private key otherwise" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_file_that_is_no_key_is_told_in_one_line(tmp_path: Path, key: Path) -> None:
     (tmp_path / "text.pem").write_text("secret")
     rsa = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
