@@ -213,6 +213,8 @@ def _print(arguments: argparse.Namespace) -> None:
     train = [row for row in table if row.split == "train"]
     if not train:
         raise CorpusError(f"{arguments.recordings}: no training recording of {CORPUS}, whose rates are the usual ones")
+    if arguments.plot.suffix.lower() != ".png":
+        raise UserError(f"{arguments.plot}: the plot is a PNG; name it so")
     if not arguments.plot.absolute().parent.is_dir():
         raise UserError(f"{arguments.plot}: there is no such folder; make it, or name another --plot")
     truth = rates_of(rows, arguments.recordings)

@@ -44,13 +44,14 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
     logs.configure(settings.log)
     device = _open(settings, sources)
     device.ending.on_signal()
-    farewell, has_ended = "failed", True
+    farewell, hangs = "failed", False
     try:
         device.start()
         _return_free_memory()
         _tell_ready(device, started)
         device.notifier.ready()
         has_ended = _listen(device)
+        hangs = not has_ended and bool(device.inference.trouble)
         if device.listeners.defect is not None or not device.ending.is_restart:  # which gives unusable sources a try
             device.listeners.raise_error()
         farewell = "stopped" if has_ended else "did not end in time"
@@ -66,7 +67,7 @@ def run(settings: Settings, started: float, sources: Sequence[Named] | None = No
             waiting=device.outbox.depth,
             dropped=device.outbox.dropped,
         )
-        if farewell != "failed" and has_ended:  # a bundle that hangs is no better than one that fails
+        if farewell != "failed" and not hangs:  # a bundle that hangs is no better than one that fails
             device.running.end()
     if device.ending.is_restart:
         device.notifier.alive()  # systemd's watchdog goes on, and the next sign comes when the new start is ready

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -61,6 +61,9 @@ class Delivery:
         self._status_topic = status_topic
         self._status = status
         self._last_historical = outbox.last_number
+        self._passed_for: frozenset[str] = frozenset()
+        self._passed: int | None = None
+        """While the topics `_passed_for` rest: nothing on another one waits up to this number."""
         self._in_flight: tuple[int, Row] | None = None
         """The message from the outbox in flight, and the number that its acknowledgement will carry."""
         self._sent_at = 0.0
@@ -159,8 +162,11 @@ class Delivery:
             raise BrokerError("lost", f"a message was not acknowledged within {_ANSWER_S:g} s")
         if self._in_flight is not None or not self._may_send:
             return
-        row = self._next(self._refusals.resting(now))
+        resting = frozenset(self._refusals.resting(now))
+        row = self._next(resting)
         if row is None:
+            if not resting:
+                self._refusals.clear()  # of what was refused nothing waits any more
             return
         if row.topic in self._refusals:
             # What was refused, and what came on its topic during the pause after it, is late by now.
@@ -169,16 +175,27 @@ class Delivery:
         payload = as_historical(row.payload) if is_late else row.payload
         self._in_flight, self._sent_at = (self._connection.send(row.topic, payload), row), now
 
-    def _next(self, resting: Collection[str]) -> Row | None:
+    def _next(self, resting: frozenset[str]) -> Row | None:
         """The oldest message; while a backlog waits, every other time the oldest of those that came since."""
-        oldest = next(iter(self._outbox.pending(1, without_topics=resting)), None)
-        if oldest is None or oldest.number > self._last_historical:
+        oldest = self._oldest(resting)
+        backlog = max([self._last_historical, *self._late.values()])
+        if oldest is None or oldest.number > backlog:
             return oldest
         self._is_live_next = not self._is_live_next
         if not self._is_live_next:
             return oldest
-        live = self._outbox.pending(1, without_topics=resting, after=self._last_historical)
+        live = self._outbox.pending(1, without_topics=resting, after=backlog)
         return next(iter(live), oldest)
+
+    def _oldest(self, resting: frozenset[str]) -> Row | None:
+        """The oldest message on no topic that rests. Thousands of those may lie before it: they are passed once."""
+        if resting != self._passed_for:
+            self._passed_for, self._passed = resting, None
+        newest = self._outbox.last_number
+        oldest = next(iter(self._outbox.pending(1, without_topics=resting, after=self._passed)), None)
+        if resting:
+            self._passed = newest if oldest is None else oldest.number - 1
+        return oldest
 
     def _settle(self) -> None:
         for acknowledgement in self._connection.take_acknowledgements():
@@ -191,20 +208,21 @@ class Delivery:
                 self._in_flight = None
             if acknowledgement.refusal:
                 self._on_refusal()
-                self._tell_refusal(acknowledgement.refusal)
+                self._tell_refusal(acknowledgement.refusal, row.topic if row else "")
                 if row is not None:
                     self._refusals.add(row.topic, acknowledgement.refusal, time.monotonic())
             elif row is not None:
                 self._refusals.remove(row.topic)
                 self._outbox.delete([row.event_id])
 
-    def _tell_refusal(self, refusal: str) -> None:
+    def _tell_refusal(self, refusal: str, topic: str) -> None:
         """The broker took a message's number but not the message (a quota, no permission); it is sent again later."""
         if not self._refusal_told:
             self._refusal_told = True
             log.warning(
                 "broker_refused_message",
                 reason=refusal,
+                topic=topic,
                 waiting=self._outbox.depth,
                 action="check the broker's permissions and quotas; trying again",
             )

@@ -35,6 +35,8 @@ COUGH = "cough"
 _EVERY_S = 60.0
 _EXPIRE_S = 180
 """Three messages missed: what they said is not known any more."""
+_UNSET_S = 600.0
+"""How long a clock that is behind the broker's state may be about to be set; after that it is the only one there is."""
 _TAKE_OVER_S = 5.0
 """How long the broker is given to send the state that it keeps, before ours replaces it."""
 
@@ -155,6 +157,7 @@ class HomeAssistant:
         self._tally = Tally()
         self._is_announced = False
         self._has_taken_over = False
+        self._began_at = time.monotonic()
         self._counted_on = date.min
         """The day of the state that an earlier run has left."""
         self._greeted_at = 0.0
@@ -203,7 +206,8 @@ class HomeAssistant:
             return said
         self._has_taken_over = True
         state = self._state()
-        if date.fromisoformat(state["date"]) < self._counted_on and not is_synchronised():
+        is_early = date.fromisoformat(state["date"]) < self._counted_on and not is_synchronised()
+        if is_early and now_s - self._began_at < _UNSET_S:
             return said  # the clock is not set yet: what the broker keeps is of a later day, and counted on then
         if state != self._said or now_s - self._said_at >= _EVERY_S:
             self._said, self._said_at = state, now_s

@@ -199,6 +199,8 @@ def _open_private(path: Path) -> IO[bytes]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     if is_new:
         give_to_owner_of(path.parent, path)
+    with contextlib.suppress(OSError):  # of another user, or of an earlier version on a disk that takes no writes
+        os.fchmod(descriptor, 0o600)
     return os.fdopen(descriptor, "ab")
 
 

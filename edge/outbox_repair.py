@@ -11,6 +11,7 @@ import contextlib
 import errno
 import heapq
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,17 +76,17 @@ def finish_repair(path: Path) -> str:
         with contextlib.suppress(FileNotFoundError):
             _beside(path, suffix).rename(_beside(path, aside + suffix))
     salvaged.rename(path)
-    _forget_older(path)
+    _forget_older(path, path.name + aside)
     return path.name + aside
 
 
-def _forget_older(path: Path) -> None:
-    """Remove damaged files but the newest: on a disk that wears out they would fill it, and they hold old events."""
-    found = path.parent.glob(f"{path.name}.damaged-*")
-    names = sorted({file.name.removesuffix("-wal").removesuffix("-shm") for file in found})
-    for name in names[:-_DAMAGED_KEPT]:
+def _forget_older(path: Path, latest: str) -> None:
+    """Remove damaged files but `latest` and the newest other: old events would fill a disk that wears out."""
+    name = re.compile(re.escape(path.name) + r"\.damaged-\d{8}T\d{6}Z")
+    others = sorted({file.name for file in path.parent.iterdir() if name.fullmatch(file.name)} - {latest})
+    for other in others[: 1 - _DAMAGED_KEPT]:
         with contextlib.suppress(OSError):
-            _remove(path.with_name(name))
+            _remove(path.with_name(other))
 
 
 def _readable(path: Path) -> Iterator[dict[str, Any]]:

@@ -31,6 +31,10 @@ class Refusals:
         """A message on a topic was taken."""
         self._refused.pop(topic, None)
 
+    def clear(self) -> None:
+        """Nothing that was refused waits any more."""
+        self._refused.clear()
+
     def resting(self, now_s: float) -> Collection[str]:
         """The topics on which nothing is to be sent now."""
         return [topic for topic, (until_s, _) in self._refused.items() if now_s < until_s]

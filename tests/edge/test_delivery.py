@@ -113,9 +113,29 @@ def test_topic_that_is_refused_for_ever_holds_up_no_other(outbox: Outbox, monkey
     assert broker.asked < 30  # the old ones were tried now and then
     broker.forbidden.clear()
     now += 31.0
+    served.turn()
+    put(outbox, "fresh")
+    for _ in range(2):
+        served.turn()
+    assert broker.events["fresh"] is False  # it need not wait for all of the old ones
     for _ in range(10):
         served.turn()
     assert outbox.depth == 0
+    assert refusals.trouble == ""
+
+
+def test_refusal_is_over_when_nothing_that_was_refused_waits(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(delivery.time, "monotonic", lambda: now)
+    put(outbox, "old")
+    refusals = Refusals()
+    broker = Broker({EVENT})
+    served = Delivery(cast(Connection, broker), outbox, STATUS, lambda: {"state": "online", "reason": ""}, refusals)
+    served.turn()
+    assert refusals.trouble == f"refuses messages on {EVENT}: not authorized"
+    outbox.delete(["old"])  # as when it has waited too long
+    now += 31.0
+    served.turn()
     assert refusals.trouble == ""
 
 
