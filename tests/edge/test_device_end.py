@@ -73,7 +73,7 @@ def test_part_that_fails_at_the_end_keeps_no_other_from_its_own(
             assert daemon.stdin is not None
             daemon.stdin.close()
     assert status is not None
-    assert (status["state"], status["reason"], status["outbox_depth"]) == ("offline", "stopped", 0)
+    assert (status["state"], status["reason"], status["outbox_depth"]) == ("offline", "did not end in time", 0)
     assert is_gone(int(pid_file.read_text()))
     told = log.read_text()
     assert all(f'"part": "{part}"' in told for part in ("notifier", "updater", "metrics", "minutes"))
