@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-PAUSE_S = 30.0
-"""So long after a refusal a topic is tried again, with one message."""
+PAUSE_S, LONGEST_PAUSE_S = 30.0, 600.0
+"""So long after a refusal a topic is tried again, with one message; twice as long after each further one, since some
+brokers (mosquitto 2.0.11) end the connection, too."""
 
 
 class Refusals:
@@ -17,6 +18,7 @@ class Refusals:
     def __init__(self) -> None:
         """Nothing refused yet."""
         self._refused: dict[str, tuple[float, str]] = {}
+        self._pause_s: dict[str, float] = {}
 
     @property
     def trouble(self) -> str:
@@ -25,15 +27,18 @@ class Refusals:
 
     def add(self, topic: str, reason: str, now_s: float) -> None:
         """A message on a topic was refused; times are of the monotonic clock."""
-        self._refused[topic] = now_s + PAUSE_S, reason
+        self._pause_s[topic] = min(2 * self._pause_s.get(topic, PAUSE_S / 2), LONGEST_PAUSE_S)
+        self._refused[topic] = now_s + self._pause_s[topic], reason
 
     def remove(self, topic: str) -> None:
         """A message on a topic was taken."""
         self._refused.pop(topic, None)
+        self._pause_s.pop(topic, None)
 
     def clear(self) -> None:
         """Nothing that was refused waits any more."""
         self._refused.clear()
+        self._pause_s.clear()
 
     def resting(self, now_s: float) -> Collection[str]:
         """The topics on which nothing is to be sent now."""

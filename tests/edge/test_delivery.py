@@ -14,7 +14,7 @@ from edge.connection import Acknowledgement, BrokerError, Connection
 from edge.delivery import Delivery
 from edge.dialogue import Heard
 from edge.outbox import Outbox
-from edge.refusals import Refusals
+from edge.refusals import LONGEST_PAUSE_S, PAUSE_S, Refusals
 
 EVENT, STATUS = "acula/site/device/event", "acula/site/device/status"
 
@@ -112,7 +112,7 @@ def test_topic_that_is_refused_for_ever_holds_up_no_other(outbox: Outbox, monkey
     assert refusals.trouble == "refuses messages on acula/old/device/event: not authorized"
     assert broker.asked < 30  # the old ones were tried now and then
     broker.forbidden.clear()
-    now += 31.0
+    now += LONGEST_PAUSE_S
     served.turn()
     put(outbox, "fresh")
     for _ in range(2):
@@ -203,3 +203,19 @@ def test_message_that_is_no_json_is_sent_as_it_is_and_holds_nothing_up(outbox: O
     served.turn()
     assert broker.events == {"event": True}
     assert outbox.depth == 0
+
+
+def test_topic_that_is_refused_again_rests_twice_as_long_up_to_a_limit() -> None:
+    refusals, now = Refusals(), 0.0
+    rests = []
+    for _ in range(7):
+        refusals.add(EVENT, "not authorized", now)
+        rest = next(seconds for seconds in range(1000) if not refusals.resting(now + seconds))
+        rests.append(rest)
+        now += rest
+    assert rests[:3] == [PAUSE_S, 2 * PAUSE_S, 4 * PAUSE_S]
+    assert rests[-1] == LONGEST_PAUSE_S
+    refusals.remove(EVENT)
+    refusals.add(EVENT, "not authorized", now)
+    assert refusals.resting(now + PAUSE_S - 1) == [EVENT]
+    assert not refusals.resting(now + PAUSE_S)

@@ -147,6 +147,30 @@ def test_events_that_the_broker_refuses_stay_in_the_outbox(
 
 
 @pytest.mark.broker
+def test_events_pass_what_the_broker_refuses_for_ever(
+    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
+) -> None:
+    """What waits for a site that the device had before is forbidden to it now."""
+    rules = tmp_path / "rules"
+    rules.write_text(f"topic read #\ntopic write {BASE}/#\n")
+    rules.chmod(0o644)
+    with mosquitto(tmp_path / "broker", settings=f"allow_anonymous true\nacl_file {rules}") as broker:
+        for number in range(3):
+            outbox.put(f"old-{number}", "acula/ward-2/bed-12/event", b"{}")
+        put(outbox, "event-0")
+        with Subscriber(broker.port) as subscriber:
+            publisher = publish(publishers, broker.port, outbox)
+            eventually(lambda: subscriber.event_ids() == ["event-0"], "what waited behind it")
+            put(outbox, "event-1")
+            publisher.notify()
+            eventually(lambda: subscriber.event_ids() == ["event-0", "event-1"], "a new event")
+            assert publisher.refusals.trouble.startswith("refuses messages on acula/ward-2/bed-12/event: ")
+    assert outbox.depth == 3
+    # mosquitto ends the connection after the refusal.
+    assert [entry["event"] for entry in logs].count("broker_connected") <= 2
+
+
+@pytest.mark.broker
 def test_outbox_with_a_damaged_page_is_told_in_the_status_and_delivers_what_comes_anew(
     tmp_path: Path, broker: Broker, publishers: list[Publisher], logs: list[Any]
 ) -> None:
