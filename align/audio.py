@@ -48,12 +48,12 @@ def decode(path: Path) -> tuple[NDArray[np.float32], int]:
     try:
         if not path.is_file():
             raise AudioError(f"{path}: cannot be decoded (no such file)")
+        if path.suffix.casefold() == ".raw":
+            raise AudioError(f"{path}: raw samples, of which nothing says the rate; convert it to WAV or FLAC")
         reader = _read_ffmpeg if path.suffix.casefold() in FFMPEG_SUFFIXES else _read_libsndfile
         samples, rate = reader(path)
     except (OSError, soundfile.LibsndfileError) as error:
         raise AudioError(f"{path}: cannot be decoded ({error})") from error
-    except TypeError as error:
-        raise AudioError(f"{path}: raw samples, of which nothing says the rate; convert it to WAV or FLAC") from error
     if len(samples) == 0:
         raise AudioError(f"{path}: holds no samples")
     mono: NDArray[np.float32] = samples.mean(axis=1, dtype=np.float32)

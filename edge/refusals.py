@@ -17,32 +17,31 @@ class Refusals:
 
     def __init__(self) -> None:
         """Nothing refused yet."""
-        self._refused: dict[str, tuple[float, str]] = {}
-        self._pause_s: dict[str, float] = {}
+        self._refused: dict[str, tuple[float, float, str]] = {}
+        """By topic: until when it rests, for how long that is, and why."""
 
     @property
     def trouble(self) -> str:
         """Which topics are refused and why; empty while none is."""
-        return "; ".join(f"refuses messages on {topic}: {why}" for topic, (_, why) in list(self._refused.items()))
+        return "; ".join(f"refuses messages on {topic}: {why}" for topic, (_, _, why) in list(self._refused.items()))
 
     def add(self, topic: str, reason: str, now_s: float) -> None:
         """A message on a topic was refused; times are of the monotonic clock."""
-        self._pause_s[topic] = min(2 * self._pause_s.get(topic, PAUSE_S / 2), LONGEST_PAUSE_S)
-        self._refused[topic] = now_s + self._pause_s[topic], reason
+        _, before_s, _ = self._refused.get(topic, (0.0, PAUSE_S / 2, ""))
+        pause_s = min(2 * before_s, LONGEST_PAUSE_S)
+        self._refused[topic] = now_s + pause_s, pause_s, reason
 
     def remove(self, topic: str) -> None:
         """A message on a topic was taken."""
         self._refused.pop(topic, None)
-        self._pause_s.pop(topic, None)
 
     def clear(self) -> None:
         """Nothing that was refused waits any more."""
         self._refused.clear()
-        self._pause_s.clear()
 
     def resting(self, now_s: float) -> Collection[str]:
         """The topics on which nothing is to be sent now."""
-        return [topic for topic, (until_s, _) in self._refused.items() if now_s < until_s]
+        return [topic for topic, (until_s, _, _) in self._refused.items() if now_s < until_s]
 
     def __contains__(self, topic: str) -> bool:
         """Whether the last message on a topic was refused."""

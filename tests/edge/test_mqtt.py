@@ -131,14 +131,19 @@ def test_frozen_broker_gets_the_events_once_it_thaws(
         eventually(lambda: set(subscriber.event_ids()) == {f"event-{n}" for n in range(30)}, "all events")
 
 
+def allowing(folder: Path, *rules: str) -> str:
+    """Settings of a broker that allows this and nothing else."""
+    file = folder / "rules"
+    file.write_text("\n".join(rules) + "\n")
+    file.chmod(0o644)
+    return f"allow_anonymous true\nacl_file {file}"
+
+
 @pytest.mark.broker
 def test_events_that_the_broker_refuses_stay_in_the_outbox(
     tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
 ) -> None:
-    rules = tmp_path / "rules"
-    rules.write_text(f"topic write {BASE}/status\n")
-    rules.chmod(0o644)
-    with mosquitto(tmp_path / "broker", settings=f"allow_anonymous true\nacl_file {rules}") as broker:
+    with mosquitto(tmp_path / "broker", settings=allowing(tmp_path, f"topic write {BASE}/status")) as broker:
         put(outbox, "event")
         publish(publishers, broker.port, outbox)
         eventually(lambda: any(entry["event"] == "broker_refused_message" for entry in logs), "word of the refusal")
@@ -151,10 +156,8 @@ def test_events_pass_what_the_broker_refuses_for_ever(
     tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
 ) -> None:
     """What waits for a site that the device had before is forbidden to it now."""
-    rules = tmp_path / "rules"
-    rules.write_text(f"topic read #\ntopic write {BASE}/#\n")
-    rules.chmod(0o644)
-    with mosquitto(tmp_path / "broker", settings=f"allow_anonymous true\nacl_file {rules}") as broker:
+    allowed = allowing(tmp_path, "topic read #", f"topic write {BASE}/#")
+    with mosquitto(tmp_path / "broker", settings=allowed) as broker:
         for number in range(3):
             outbox.put(f"old-{number}", "acula/ward-2/bed-12/event", b"{}")
         put(outbox, "event-0")
