@@ -85,8 +85,9 @@ class Delivery:
 
     @property
     def is_idle(self) -> bool:
-        """Nothing waits and nothing is in flight."""
-        return not (self._waiting_for_answers or self._said or self._outbox.depth)
+        """Nothing is in flight, and nothing waits but on topics that rest."""
+        resting = frozenset(self._refusals.resting(time.monotonic()))
+        return not (self._waiting_for_answers or self._said or self._oldest(resting))
 
     def turn(self) -> None:
         """Send what may be sent, then wait for the network, for new messages, or for a second at most.

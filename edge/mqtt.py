@@ -134,6 +134,7 @@ class Publisher:
         while True:
             try:
                 self._attempt()
+                return  # it has taken leave
             except BrokerError as error:
                 self._count_error()
                 self._learn(error)

@@ -174,6 +174,25 @@ def test_events_pass_what_the_broker_refuses_for_ever(
 
 
 @pytest.mark.broker
+def test_stop_does_not_wait_for_what_the_broker_refuses(
+    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
+) -> None:
+    allowed = allowing(tmp_path, "topic read #", f"topic write {BASE}/#")
+    with mosquitto(tmp_path / "broker", settings=allowed) as broker:
+        for number in range(3):
+            outbox.put(f"old-{number}", "acula/ward-2/bed-12/event", b"{}")
+        publisher = publish(publishers, broker.port, outbox)
+        eventually(lambda: bool(publisher.refusals.trouble), "the refusal")
+        put(outbox, "last")
+        stopping = threading.Thread(target=publisher.stop, args=(3600.0, "the end"), daemon=True)
+        stopping.start()
+        eventually(lambda: not stopping.is_alive(), "its end")
+        assert (retained(broker.port, f"{BASE}/status") or {})["reason"] == "the end"
+    # What the broker takes has gone out.
+    assert [row.event_id for row in outbox.pending(10)] == ["old-0", "old-1", "old-2"]
+
+
+@pytest.mark.broker
 def test_outbox_with_a_damaged_page_is_told_in_the_status_and_delivers_what_comes_anew(
     tmp_path: Path, broker: Broker, publishers: list[Publisher], logs: list[Any]
 ) -> None:
