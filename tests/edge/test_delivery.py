@@ -13,6 +13,7 @@ from edge import delivery
 from edge.connection import Acknowledgement, BrokerError, Connection
 from edge.delivery import Delivery
 from edge.dialogue import Heard
+from edge.guard import Guard
 from edge.outbox import Outbox
 from edge.refusals import LONGEST_PAUSE_S, PAUSE_S, Refusals
 
@@ -64,9 +65,10 @@ def put(outbox: Outbox, event_id: str) -> None:
     outbox.put(event_id, EVENT, json.dumps({"event_id": event_id, "historical": False}).encode())
 
 
-def deliver(broker: Broker, outbox: Outbox) -> Delivery:
+def deliver(broker: Broker, outbox: Outbox, refusals: Refusals | None = None) -> Delivery:
     status = {"state": "online", "reason": ""}
-    return Delivery(cast(Connection, broker), outbox, STATUS, lambda: status, Refusals())
+    guard = Guard("dialogue_failed")
+    return Delivery(cast(Connection, broker), outbox, STATUS, lambda: status, refusals or Refusals(), guard)
 
 
 def test_events_that_were_refused_and_taken_later_are_historical(
@@ -101,7 +103,7 @@ def test_topic_that_is_refused_for_ever_holds_up_no_other(outbox: Outbox, monkey
     put(outbox, "waited")
     broker = Broker({"acula/old/device/event"})
     refusals = Refusals()
-    served = Delivery(cast(Connection, broker), outbox, STATUS, lambda: {"state": "online", "reason": ""}, refusals)
+    served = deliver(broker, outbox, refusals)
     for number in range(10):
         put(outbox, f"event-{number}")
         for _ in range(6):
@@ -130,7 +132,7 @@ def test_refusal_is_over_when_nothing_that_was_refused_waits(outbox: Outbox, mon
     put(outbox, "old")
     refusals = Refusals()
     broker = Broker({EVENT})
-    served = Delivery(cast(Connection, broker), outbox, STATUS, lambda: {"state": "online", "reason": ""}, refusals)
+    served = deliver(broker, outbox, refusals)
     served.turn()
     assert refusals.trouble == f"refuses messages on {EVENT}: not authorized"
     outbox.delete(["old"])  # as when it has waited too long

@@ -26,11 +26,12 @@ def defect(*_arguments, **_named):
     raise RuntimeError("a defect")
 import edge.daemon, edge.device
 import edge.sources.microphone as microphone
+from edge.homeassistant import HomeAssistant
 from edge.minute import Minutes
 from edge.notify import Notifier
 from edge.sources.file import FileSource
 from edge.update.updater import Updater
-Notifier.stopping = Updater.stop = FileSource.close = Minutes.turn = defect
+Notifier.stopping = Updater.stop = FileSource.close = Minutes.turn = HomeAssistant.say = defect
 edge.device.start_metrics = lambda *_arguments, **_named: defect
 edge.daemon._STOP_S = 1.0  # what a source that cannot be closed is waited for
 microphone.capture_command = lambda *_: [sys.executable, "-c", sys.orig_argv[2], "child", pid_file]
@@ -53,7 +54,7 @@ def test_part_that_fails_at_the_end_keeps_no_other_from_its_own(
     command = [sys.executable, "-c", DEFECTIVE, str(pid_file), "run", "--config", str(tmp_path / "edge.toml")]
     command += ["--device.site", "ward-3", "--device.name", "bed-12", "--bundle.path", str(tiny_bundle_path)]
     command += ["--bundle.allow_unsigned", "--mqtt.port", str(broker.port), "--outbox.path", str(tmp_path / "o.db")]
-    command += ["--update.enabled"]
+    command += ["--update.enabled", "--homeassistant.enabled"]
     with Subscriber(broker.port) as subscriber, log.open("wb") as errors:
         daemon = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=errors)
         try:
@@ -62,7 +63,7 @@ def test_part_that_fails_at_the_end_keeps_no_other_from_its_own(
             daemon.stdin.flush()
             eventually(lambda: len(subscriber.event_ids()) == 1, "the event")
             eventually(pid_file.exists, "the capture child")
-            told_so = "defect: minutes failed (a defect)"
+            told_so = "defect: minutes failed (a defect); HomeAssistant failed (a defect)"
             eventually(lambda: told_so in (retained(broker.port, f"{BASE}/status") or {})["reason"], "the defect")
             daemon.terminate()
             assert daemon.wait(PATIENCE_S) == 0, log.read_text()

@@ -99,12 +99,13 @@ def test_dialogue_hears_and_speaks_in_both_versions_and_its_failure_stops_nothin
         publisher.add(Echo())
         publisher.start()
         eventually(lambda: "online" in subscriber.states(), "status online")
-        for word in ("fail", "hello"):
+        for word in ("fail", "fail", "hello"):
             send_once(f"{BASE}/command", word, qos=1, hostname="127.0.0.1", port=broker.port)
         eventually(lambda: f"{BASE}/echo" in [message.topic for message in subscriber.messages], "the echo")
         put(outbox, "event")
         publisher.notify()
         eventually(lambda: subscriber.event_ids() == ["event"], "the event")
+        assert publisher.trouble == "Echo failed (a defect)"
     assert [entry["mqtt"] for entry in logs if entry["event"] == "broker_connected"] == [version]
     assert [entry["event"] for entry in logs].count("dialogue_failed") == 1
 
