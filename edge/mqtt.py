@@ -141,7 +141,6 @@ class Publisher:
         while True:
             try:
                 self._attempt()
-                return  # it has taken leave
             except BrokerError as error:
                 self._count_error()
                 self._learn(error)
@@ -149,6 +148,8 @@ class Publisher:
                 self._count_error()
                 # Whatever it was, events must still be delivered once it is over.
                 self._tell("failed", "mqtt_failed", repr(error), "report this; trying again", exc_info=True)
+            else:
+                return  # it has taken leave
             if self._is_done():
                 return
             self._rest()

@@ -12,8 +12,11 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from edge.update.install import Installer
+from edge.update.record import RecordFile
 from tests.brokers import PATIENCE_S, Broker, Subscriber, eventually, retained
 from tests.programs import BASE, ROOT, is_gone
+from tests.updates import archive_of, settings
 
 DEFECTIVE = """
 import os, sys, time
@@ -50,6 +53,8 @@ def test_part_that_fails_at_the_end_keeps_no_other_from_its_own(
         f'[[sources]]\nname = "a"\nkind = "file"\npath = "{tmp_path / "ward.wav"}"\n'
         '[[sources]]\nname = "b"\nkind = "microphone"\n[[sources]]\nname = "c"\nkind = "stdin"\n'
     )
+    device = settings(tiny_bundle_path, tmp_path)
+    assert Installer(device).install(str(archive_of(tiny_bundle_path, tmp_path))).switched
     pid_file, log = tmp_path / "pid", tmp_path / "log"
     command = [sys.executable, "-c", DEFECTIVE, str(pid_file), "run", "--config", str(tmp_path / "edge.toml")]
     command += ["--device.site", "ward-3", "--device.name", "bed-12", "--bundle.path", str(tiny_bundle_path)]
@@ -79,3 +84,5 @@ def test_part_that_fails_at_the_end_keeps_no_other_from_its_own(
     told = log.read_text()
     assert all(f'"part": "{part}"' in told for part in ("notifier", "updater", "metrics", "minutes"))
     assert '"event": "source_not_closed"' in told
+    # A new bundle is not to blame for sources that do not end.
+    assert RecordFile(device.update_folder, device.bundle.path).read().in_order
