@@ -55,6 +55,7 @@ def test_backlog_hands_out_or_counts_every_block_and_the_newest_is_kept(arrivals
     dropped = round(backlog.dropped_s * RATE_HZ)
     starts = np.cumsum([0, *(frames for frames, _ in arrivals)])[:-1].tolist()
     assert positions(backlog) == [start for start in starts if start >= dropped]
+    assert backlog.waiting_s == 0.0
 
 
 def test_source_that_can_wait_waits_and_loses_nothing() -> None:
