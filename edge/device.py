@@ -136,8 +136,10 @@ class Device:
         status.add_part("inference", lambda: self.inference.trouble)
         status.add_part("", lambda: listeners.trouble)
         status.add_part("", lambda: self.model.trouble())
-        beside = lambda: (self.hooks.trouble, self.upkeep.trouble, self.publisher.trouble)  # noqa: E731
-        status.add_part("defect", lambda: "; ".join(filter(None, beside())))
+        status.add_part(
+            "defect",
+            lambda: "; ".join(filter(None, (self.hooks.trouble, self.upkeep.trouble, self.publisher.trouble))),
+        )
         status.set_times(
             last_audio_at=lambda: listeners.last_audio_at, last_inference_at=lambda: listeners.last_inference_at
         )

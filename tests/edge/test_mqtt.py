@@ -243,24 +243,6 @@ def test_publisher_that_fails_does_not_stay_online(
 
 
 @pytest.mark.broker
-def test_broker_that_takes_one_message_at_a_time_is_not_flooded(
-    tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
-) -> None:
-    with mosquitto(tmp_path / "broker") as broker:
-        configuration = tmp_path / "broker" / "mosquitto.conf"
-        broker.kill()
-        configuration.write_text(
-            configuration.read_text().replace("max_inflight_messages 0", "max_inflight_messages 1")
-        )
-        broker.start()
-        put(outbox, *(f"event-{n}" for n in range(20)))
-        publish(publishers, broker.port, outbox)
-        eventually(lambda: outbox.depth == 0, "delivery")
-    # A broker that is flooded ends the connection, and the events would arrive over several.
-    assert [entry["event"] for entry in logs].count("broker_connected") == 1
-
-
-@pytest.mark.broker
 def test_stop_without_a_broker_ends_in_time_and_keeps_the_events(outbox: Outbox, publishers: list[Publisher]) -> None:
     put(outbox, "event")
     publisher = publish(publishers, free_port(), outbox)
