@@ -120,8 +120,9 @@ def status_of(daemon: Daemon) -> dict[str, Any]:
         return page.until("status")[0][1]
 
 
-def test_page_that_comes_later_is_sent_what_was_before(tiny_bundle_path, tmp_path, sounds):
-    with Daemon(tiny_bundle_path, tmp_path, free_port(), *ON) as daemon:
+@pytest.mark.broker
+def test_page_that_comes_later_is_sent_what_was_before(tiny_bundle_path, tmp_path, broker, sounds):
+    with Daemon(tiny_bundle_path, tmp_path, broker.port, *ON) as daemon:
         daemon.hear(sounds(16_000, 8.0, coughs=[1.0, 3.0]))
         eventually(lambda: len(daemon.logged("event")) == 2, "two coughs")
         with Page(daemon) as page:
@@ -154,8 +155,9 @@ def test_name_under_which_it_is_served_is_its_own():
     assert {"localhost", "bed-12.ward.example"} <= own_names("Bed-12.ward.example")
 
 
-def test_more_browsers_than_it_serves_are_told_so_and_hearing_goes_on(tiny_bundle_path, tmp_path, sounds):
-    with Daemon(tiny_bundle_path, tmp_path, free_port(), *ON) as daemon:
+@pytest.mark.broker
+def test_more_browsers_than_it_serves_are_told_so_and_hearing_goes_on(tiny_bundle_path, tmp_path, broker, sounds):
+    with Daemon(tiny_bundle_path, tmp_path, broker.port, *ON) as daemon:
         pages = [Page(daemon) for _ in range(MOST_CONNECTIONS + 4)]
         codes = [page.answer.status for page in pages]
         assert codes.count(503) >= 4
@@ -168,8 +170,9 @@ def test_more_browsers_than_it_serves_are_told_so_and_hearing_goes_on(tiny_bundl
         assert daemon.stop() == 0, daemon.errors()
 
 
-def test_browser_that_takes_nothing_holds_nothing_up(tiny_bundle_path, tmp_path, sounds):
-    with Daemon(tiny_bundle_path, tmp_path, free_port(), *ON) as daemon:
+@pytest.mark.broker
+def test_browser_that_takes_nothing_holds_nothing_up(tiny_bundle_path, tmp_path, broker, sounds):
+    with Daemon(tiny_bundle_path, tmp_path, broker.port, *ON) as daemon:
         place = urlsplit(str(daemon.wait_for("dashboard")["address"]))
         with socket.socket() as asleep:
             asleep.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
