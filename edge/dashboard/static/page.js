@@ -128,7 +128,7 @@ function showHours() {
       column.append(bar);
       bars.append(column);
     });
-    row.append(label, bars, element("span", "", String(total)));
+    row.append(label, bars, element("span", "total", String(total)));
     return row;
   });
   const scale = element("div", "day"), ends = element("div", "scale note");
@@ -137,8 +137,7 @@ function showHours() {
   $("hours").replaceChildren(...rows, scale);
   const sources = told.sources.length, minutes = Math.round(starts.reduce((sum, start) => sum + heard(start), 0) / 60);
   const long = minutes < 120 ? `${minutes} min` : `${(minutes / 60).toFixed(1)} h`;
-  set($("monitored"), `${long} of sound heard${sources > 1 ? ` from ${sources} sources` : ""} since the device was started; ` +
-    "hatched: none.");
+  set($("monitored"), `${long} of sound heard${sources > 1 ? ` from ${sources} sources` : ""} since the device was started. Hatched: none.`);
 }
 
 function showFacts() {
