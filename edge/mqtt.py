@@ -198,7 +198,6 @@ class Publisher:
         finally:
             self.is_connected = False
             self._out_since = time.monotonic()
-            self._protocol = "5"
             if self._out_since - begun >= _STABLE_S:
                 self._pause_s = 0.0
 

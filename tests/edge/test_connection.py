@@ -114,7 +114,10 @@ def sending(packet: bytes) -> Iterator[Connection]:
         peers[0].close()
 
 
-@pytest.mark.parametrize("packet", [b"\x30\x01\x00", b"\x30\x02\xff\xff", b"\x40\x00", b"\xf0\x00"])
+@pytest.mark.parametrize(
+    "packet",
+    [b"\x30\x01\x00", b"\x30\x02\xff\xff", b"\x40\x00", b"\x30\x04\x00\x01t\x7f", b"\x30\x06\x00\x01t\x02\xff\x00"],
+)
 def test_packet_that_is_none_is_the_end_of_the_connection(packet: bytes) -> None:
     with sending(packet) as connection, pytest.raises(BrokerError) as end:
         while True:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench.mosquitto import free_port
+from edge import mqtt
 from edge.mqtt import Publisher
 from edge.outbox import Outbox
 from edge.outbox_file import OutboxFile, Row
@@ -40,19 +41,23 @@ def test_events_arrive_in_order_and_leave_the_outbox(
     assert [entry["mqtt"] for entry in logs if entry["event"] == "broker_connected"] == ["5"]
 
 
+def with_backlog(path: Path, names: list[str]) -> Outbox:
+    rows = [
+        Row(number, name, f"{BASE}/event", json.dumps({"event_id": name, "historical": False}).encode(), False)
+        for number, name in enumerate(names, 1)
+    ]
+    file = OutboxFile(path, None)
+    file.write(rows, (), None)
+    file.close()
+    return Outbox(path, max_mb=100, max_age_days=1)
+
+
 @pytest.mark.broker
 def test_backlog_of_10000_comes_in_order_and_holds_up_no_live_event(
     tmp_path: Path, broker: Broker, publishers: list[Publisher]
 ) -> None:
     names = [f"old-{number}" for number in range(10_000)]
-    rows = [
-        Row(number, name, f"{BASE}/event", json.dumps({"event_id": name, "historical": False}).encode(), False)
-        for number, name in enumerate(names, 1)
-    ]
-    file = OutboxFile(tmp_path / "backlog.db", None)
-    file.write(rows, (), None)
-    file.close()
-    outbox = Outbox(tmp_path / "backlog.db", max_mb=100, max_age_days=1)
+    outbox = with_backlog(tmp_path / "backlog.db", names)
     with Subscriber(broker.port) as subscriber:
         publisher = publish(publishers, broker.port, outbox)
         for number in range(3):
@@ -82,6 +87,58 @@ def test_status_is_retained_online_and_offline_after_stop(
     last = retained(broker.port, f"{BASE}/status")
     assert last is not None
     assert (last["state"], last["reason"]) == ("offline", "stopped")
+
+
+@pytest.mark.broker
+def test_stop_whose_time_is_over_leaves_the_rest_of_a_backlog_and_says_farewell(
+    tmp_path: Path, broker: Broker, publishers: list[Publisher]
+) -> None:
+    outbox = with_backlog(tmp_path / "backlog.db", [f"old-{number}" for number in range(20_000)])
+    publisher = publish(publishers, broker.port, outbox)
+    eventually(lambda: outbox.depth < 20_000, "some of the backlog")
+    publisher.stop(0, "the end")
+    assert (retained(broker.port, f"{BASE}/status") or {})["reason"] == "the end"
+    assert outbox.depth > 0
+    outbox.close()
+
+
+@pytest.mark.broker
+def test_what_is_true_only_now_is_not_sent_when_a_connection_comes_later(
+    broker: Broker, outbox: Outbox, publishers: list[Publisher]
+) -> None:
+    publisher = Publisher(MqttSettings(port=broker.port), BASE, outbox, status)
+    publishers.append(publisher)
+    publisher.send_live(f"{BASE}/respiration", b'{"rate_bpm":11}', "a")
+    with Subscriber(broker.port) as subscriber:
+        publisher.start()
+        eventually(lambda: subscriber.states() == ["online"], "status online")
+        publisher.send_live(f"{BASE}/respiration", b'{"rate_bpm":12}', "b")
+        eventually(lambda: subscriber.payloads("/respiration") != [], "the rate")
+        assert subscriber.payloads("/respiration") == [{"rate_bpm": 12}]
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("stable_s", [0.0, 3600.0])
+def test_second_outage_is_told_too_and_its_pauses_are_short_if_the_connection_lasted(
+    broker: Broker,
+    outbox: Outbox,
+    publishers: list[Publisher],
+    monkeypatch: pytest.MonkeyPatch,
+    logs: list[Any],
+    stable_s: float,
+) -> None:
+    monkeypatch.setattr(mqtt, "_STABLE_S", stable_s)
+    monkeypatch.setattr(mqtt, "_FIRST_PAUSE_S", 0.01)
+    broker.kill()
+    publisher = publish(publishers, broker.port, outbox)
+    eventually(lambda: publisher._pause_s > 0.1, "some attempts")
+    broker.start()
+    eventually(lambda: publisher.is_connected, "a connection")
+    before_s = publisher._pause_s
+    broker.kill()
+    eventually(lambda: publisher._pause_s != before_s, "the next attempt")
+    assert (publisher._pause_s < before_s) == (stable_s == 0.0)
+    eventually(lambda: [entry["event"] for entry in logs].count("broker_unreachable") == 2, "word of it")
 
 
 @pytest.mark.broker

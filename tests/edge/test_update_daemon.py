@@ -96,7 +96,7 @@ def test_command_has_a_bundle_fetched_and_run(tiny_bundle_path: Path, tmp_path: 
             send("older", hashlib.sha256(older).hexdigest(), "older.tar")
             eventually(lambda: ("older", "refused") in results(), "the refusal of an older one")
             assert "tiny-1.2.2 is older than tiny-1.2.3" in subscriber.payloads("/command/result")[-1]["reason"]
-            send("right", hashlib.sha256(content).hexdigest())
+            send("right", hashlib.sha256(content).hexdigest().upper())
             eventually(lambda: ("right", "done") in results(), "the answer")
             eventually(lambda: bundles_run(daemon) == ["tiny-1.2.3", "tiny-2.0.0"], "the restart")
             assert daemon.stop() == 0, daemon.errors()
