@@ -207,6 +207,14 @@ def test_run_that_ends_with_a_minute_has_no_report_of_nothing(desk: Desk) -> Non
     assert [report["duration_s"] for report in desk.reports()] == [40.0, 60.0]
 
 
+def test_run_that_begins_just_before_a_minute_has_no_report_of_that_moment(desk: Desk) -> None:
+    desk.utc_at_0 = START.replace(second=59, microsecond=999_700)
+    desk.minutes.watch(desk.listener)
+    desk.hear(np.zeros(10 * RATE_HZ, np.float32), at_s=0.0)
+    desk.end()
+    assert [report["duration_s"] for report in desk.reports()] == [10.0]
+
+
 def test_report_tells_how_far_the_analysis_was_behind_at_worst(desk: Desk) -> None:
     desk.hear(np.zeros(RATE_HZ, np.float32), at_s=0.0)
     desk.listener.backlog.put(Block(RATE_HZ, np.zeros((RATE_HZ, 1), np.float32)), RATE_HZ, desk.now_s)
