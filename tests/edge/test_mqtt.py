@@ -145,9 +145,10 @@ def test_second_outage_is_told_too_and_its_pauses_are_short_if_the_connection_la
 def test_status_is_online_again_after_broker_without_memory_returns(
     tmp_path: Path, broker: Broker, outbox: Outbox, publishers: list[Publisher]
 ) -> None:
-    publish(publishers, broker.port, outbox)
+    publisher = publish(publishers, broker.port, outbox)
     eventually(lambda: retained(broker.port, f"{BASE}/status") is not None, "status")
     broker.kill()
+    eventually(lambda: not publisher.is_connected, "the end of the connection")
     (tmp_path / "broker" / "mosquitto.db").unlink(missing_ok=True)
     broker.start()
     eventually(lambda: (retained(broker.port, f"{BASE}/status") or {}).get("state") == "online", "status again")
@@ -295,6 +296,10 @@ def test_publisher_that_fails_does_not_stay_online(
     eventually(lambda: (retained(broker.port, f"{BASE}/status") or {}).get("state") == "online", "status online")
     fails.set()
     eventually(lambda: (retained(broker.port, f"{BASE}/status") or {}).get("state") == "offline", "the will")
+    # Of what changes nobody knows how it is now.
+    unknown = dict.fromkeys(("last_audio_at", "last_inference_at", "outbox_depth"))
+    told = {**status(), **unknown, "state": "offline", "reason": "connection lost"}
+    assert retained(broker.port, f"{BASE}/status") == told
     # By now it may have tried again.
     assert [entry["event"] for entry in logs][:2] == ["broker_connected", "mqtt_failed"]
 
