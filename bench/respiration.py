@@ -31,7 +31,7 @@ from align.audio import load
 from align.corpora import CorpusError, Recording, read_table
 from align.files import write_whole
 from align.statistics import Interval, bootstrap
-from bench.listening import run
+from bench.program import parser, run
 from edge import respiration
 from edge.errors import UserError
 from edge.respiration import BANDS, LEAST_QUALITY, OCTAVE_MIDDLE, OCTAVE_SLOPE, BandLevels, Spectrum
@@ -245,18 +245,16 @@ def _print(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     """Print the figures and draw the curve."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.respiration", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
-    parser.add_argument("--split", default="test", choices=("test", "train"), help="which recordings (default: test)")
-    parser.add_argument(
+    flags = parser("respiration", __doc__)
+    flags.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
+    flags.add_argument("--split", default="test", choices=("test", "train"), help="which recordings (default: test)")
+    flags.add_argument(
         "--plot",
         type=Path,
         default=Path("respiration.png"),
         help="PNG of error against coverage (default: %(default)s)",
     )
-    run(lambda: _print(parser.parse_args()))
+    run(flags, _print)
 
 
 if __name__ == "__main__":
