@@ -12,15 +12,11 @@ Its last line gives the constants of `edge.respiration`, fitted on all of them.
 from __future__ import annotations
 
 import argparse
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot
 from numpy.typing import NDArray
@@ -29,7 +25,7 @@ from tqdm import tqdm
 
 from align.audio import load
 from align.corpora import CorpusError, Recording, read_table
-from align.files import write_whole
+from align.figures import save
 from align.statistics import Interval, bootstrap
 from bench.program import parser, run
 from edge import respiration
@@ -196,11 +192,8 @@ def draw(rates: Told, constant: float, image: Path) -> None:
     axis.set(xlabel="coverage", ylabel="mean absolute error, breaths a minute", ylim=(0, None), xlim=(0, 1.02))
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    pyplot.close(figure)
     try:
-        write_whole(image, buffer.getvalue())
+        save(figure, image)
     except OSError as error:
         raise UserError(f"{image}: cannot be written ({error.strerror}); name another --plot") from error
 
