@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from quantize.calibration import Target, ranges_of
 from quantize.histograms import BINS, Histogram, collect, entropy_bins
 
 
@@ -49,6 +50,18 @@ def test_entropy_finds_another_range_than_the_extremes_and_a_better_one(long_tai
     usual = long_tailed[:200_000]
     error = np.square(usual - _quantised(usual, limit)).mean()
     assert error < np.square(usual - _quantised(usual, histogram.largest)).mean()
+
+
+@pytest.mark.parametrize(("target", "levels"), [("cpu", 256), ("jetson", 128)])
+def test_what_is_never_negative_has_all_levels_where_they_are_unsigned(
+    target: Target, levels: int, long_tailed: NDArray[np.float64]
+) -> None:
+    either, positive = _histogram(long_tailed), _histogram(np.abs(long_tailed))
+    assert positive.range("entropy", 256) != positive.range("entropy", 128)
+    assert ranges_of({"add": either, "relu": positive}, "entropy", target) == {
+        "add": either.range("entropy", 128),
+        "relu": positive.range("entropy", levels),
+    }
 
 
 def test_entropy_keeps_all_of_what_is_spread_evenly() -> None:
