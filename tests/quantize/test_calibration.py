@@ -139,12 +139,15 @@ def test_jetson_graph_is_symmetric_int8_with_float_bias(bundles: tuple[Bundle, B
         assert (stored[node.input[1]] > 0.0).all()
         assert stored[node.input[2]].dtype == np.int8 and not stored[node.input[2]].any()
     produced = {node.output[0]: node.op_type for node in model.graph.node}
+    weights = [node.input[0] for node in pairs if stored[node.input[1]].ndim]
     excluded = float_nodes(onnx.load(str(bundles[0].encoder_path)))
+    assert len(weights) == sum(node.op_type in ("Conv", "Gemm") for node in model.graph.node) - len(excluded)
     for node in model.graph.node:
         if node.op_type in ("Conv", "Gemm"):
             expected = node.name not in excluded
             assert [produced.get(name) == "DequantizeLinear" for name in node.input[:2]] == [expected] * 2
             assert produced.get(node.input[2]) != "DequantizeLinear"
+    assert all(stored[name].dtype == np.int8 for name in weights)
 
 
 def test_jetson_graph_has_no_pair_between_a_convolution_and_its_relu_or_add(for_jetson: Bundle) -> None:
