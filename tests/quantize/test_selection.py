@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
-from align.corpora import read_table
+from align.corpora import Recording, read_table
 from distill.student import Student
 from quantize.calibration import RECIPES, float_nodes, quantised_nodes
 from quantize.checkpoint import Checkpoint
@@ -41,6 +42,40 @@ def test_way_that_misses_one_aim_does_not_hold(change: dict[str, float]) -> None
     good = {"sqnr_db": 30.0, "cosine": 0.999, "drop": 0.0}
     assert Way("minmax", 8, **good).holds  # type: ignore[arg-type]
     assert not Way("minmax", 8, **(good | change)).holds  # type: ignore[arg-type]
+
+
+def _encoder(path: Path, factors: list[float]) -> Path:
+    """Scores are the bands of the log-mel (1, 3, 4), each times its factor, and the embedding is their mean."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["log_mel", "factors"], ["scaled"]),
+            helper.make_node("Transpose", ["scaled"], ["scores"], perm=[0, 2, 1]),
+            helper.make_node("ReduceMean", ["scaled"], ["embedding"], axes=[2], keepdims=0),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("log_mel", TensorProto.FLOAT, [1, 3, 4])],
+        [
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, 3]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 4, 3]),
+        ],
+        [numpy_helper.from_array(np.array(factors, np.float32).reshape(1, 3, 1), "factors")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
+
+
+def test_way_is_judged_by_the_label_that_loses_most_of_those_that_can_be_asked(tmp_path: Path) -> None:
+    holds = [(False, True, True), (False, True, False), (False, False, True), (False, False, False), (None, None, None)]
+    values = np.array([[0, 9, 9], [0, 8, 2], [0, 2, 8], [0, 1, 1], [9, 5, 8.5]], np.float32)
+    recording = Recording(tmp_path, "own", "ann", "validation", "airborne", "")
+    clips = [LabelledClip(recording, np.zeros(1, np.float32), 1.0, known) for known in holds]
+    heard = np.repeat(values[:, :, np.newaxis], 4, axis=2)
+    windows = Windows(heard, clips, ["speech", "breath", "cough"], _encoder(tmp_path / "float32.onnx", [1, 1, 1]))
+    same = windows.judge(_encoder(tmp_path / "same.onnx", [2, 2, 2]), Way("minmax", 8))
+    assert (same.drop, same.sqnr_db, same.cosine) == (0.0, pytest.approx(0.0), pytest.approx(1.0))
+    worse = windows.judge(_encoder(tmp_path / "worse.onnx", [1, 1, -1]), Way("minmax", 8))
+    assert (worse.drop, worse.label) == (1.0, "cough")
+    assert worse.cosine < 0.5
 
 
 @pytest.fixture(scope="module")
