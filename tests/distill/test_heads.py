@@ -15,7 +15,7 @@ def units(count: int, share: float, seed: int, separation: float = 1.5) -> Examp
     """Embeddings of 4 numbers of which the first tells yes from no, each of another person."""
     rng = np.random.default_rng(seed)
     answers = rng.random(count) < share
-    features = rng.standard_normal((count, 4)).astype(np.float32) * 3.0 + 5.0
+    features = rng.standard_normal((count, 4)).astype(np.float32) * 3.0 + 50.0
     features[:, 0] += np.where(answers, separation, -separation) * 3.0
     return Examples(features, answers, tuple(f"p{n}" for n in range(count)))
 
@@ -66,6 +66,6 @@ def test_too_few_people_are_told() -> None:
 
 
 def test_calibration_error_is_the_gap_in_each_bin() -> None:
-    given = np.array([0.95, 0.95, 0.95, 0.95, 0.15, 0.15])
-    answers = np.array([True, True, True, False, False, False])
+    given = np.array([1.0, 0.9, 0.95, 0.95, 0.15, 0.15])
+    answers = np.array([False, True, True, True, False, False])
     assert calibration_error(given, answers) == pytest.approx(4 / 6 * (0.95 - 0.75) + 2 / 6 * 0.15)

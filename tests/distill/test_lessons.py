@@ -21,8 +21,8 @@ RATE = 4000
 VIEWS = 3
 
 
-def make_views(cache: Path, count: int = VIEWS, recordings: int = 5, seed: int = 0) -> Views:
-    rng = np.random.default_rng(0)
+def make_views(cache: Path, count: int = VIEWS, recordings: int = 5, seed: int = 0, sound: int = 0) -> Views:
+    rng = np.random.default_rng(sound)
     rows = [Recording(Path(f"{n}.wav"), "noise", f"p{n}", "train", "heart", "") for n in range(recordings)]
     samples = [rng.integers(-9000, 9000, 2 * RATE).astype(np.int16) for _ in rows]
     clips = Clips(rows, [row.path.name for row in rows], samples, [])
@@ -87,12 +87,17 @@ def test_more_views_add_to_those_that_are_there(tmp_path: Path, teacher: Teacher
     assert Counting.asked == 5
 
 
-@pytest.mark.parametrize("change", ["teacher", "seed", "recordings"])
-def test_answers_to_another_question_are_not_taken(tmp_path: Path, teacher: Teacher, change: str) -> None:
+@pytest.mark.parametrize("change", ["teacher", "seed", "recordings", "sound", "recipe"])
+def test_answers_to_another_question_are_not_taken(
+    tmp_path: Path, teacher: Teacher, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     learn(make_views(tmp_path), teacher)
     asked_of = plain_teacher(1) if change == "teacher" else teacher
     Counting.asked = 0
-    views = make_views(tmp_path, seed=int(change == "seed"), recordings=5 + (change == "recordings"))
+    if change == "recipe":
+        monkeypatch.setattr("distill.lessons.RECIPE", 2)
+    changes = {"recordings": 5 + (change == "recordings"), "sound": int(change == "sound")}
+    views = make_views(tmp_path, seed=int(change == "seed"), **changes)
     learn(views, asked_of)
     assert Counting.asked == len(views)
 
