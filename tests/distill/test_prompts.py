@@ -62,6 +62,13 @@ def test_logits_have_mean_0_and_deviation_1_over_the_views(views: tuple[np.ndarr
     assert logits.std() == pytest.approx(1, rel=1e-2)
 
 
+def test_a_dimension_of_the_student_that_says_nothing_is_no_error(views: tuple[np.ndarray, np.ndarray]) -> None:
+    student, teacher = views
+    with_dead_one = np.concatenate([student, np.zeros((VIEWS, 1), np.float32)], axis=1)
+    found = fit_text_map(with_dead_one, teacher, alignment(), SPEC)
+    assert found.agreement == pytest.approx(fit_text_map(student, teacher, alignment(), SPEC).agreement, abs=1e-3)
+
+
 def test_exchanged_texts_exchange_the_answer(views: tuple[np.ndarray, np.ndarray]) -> None:
     text_map = fit_text_map(*views, alignment(), SPEC)
     one, other = np.arange(SIDE, dtype=np.float32), np.ones(SIDE, dtype=np.float32)

@@ -81,8 +81,8 @@ def test_share_is_of_the_multiplications() -> None:
 
 def test_pair_may_stand_before_a_pooling_that_it_can_be_moved_across() -> None:
     model = qdq.good_graph()
-    qdq.insert(model, "left", "MaxPool", ["stem_relu_dq"], "pooled", kernel_shape=[1, 1])
-    qdq.reroute(model, "left", 0, "pooled")
+    qdq.insert(model, "right", "MaxPool", ["left_relu_dq"], "pooled", kernel_shape=[1, 1])
+    qdq.reroute(model, "right", 0, "pooled")
     assert findings(model) == []
 
 
