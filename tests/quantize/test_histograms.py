@@ -78,10 +78,10 @@ def test_entropy_keeps_all_of_what_is_spread_evenly() -> None:
     assert entropy_bins(np.full(BINS, 100), 128) > 0.95 * BINS
 
 
-def test_entropy_minds_no_zeros_which_any_range_keeps(long_tailed: NDArray[np.float64]) -> None:
-    counts = _histogram(long_tailed).counts
+def test_entropy_minds_no_zeros_which_any_range_keeps() -> None:
+    counts = _histogram(np.random.default_rng(0).laplace(size=100_000)).counts
     cut_off = counts.copy()
-    cut_off[0] += 10_000_000
+    cut_off[0] += 1_000_000
     assert entropy_bins(cut_off, 128) == entropy_bins(counts, 128)
 
 
