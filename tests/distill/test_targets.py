@@ -53,6 +53,13 @@ def test_unmarked_clip_is_present_where_loud_absent_where_quiet_unknown_between(
     assert (targets[205:295, 0] == ABSENT).all()
 
 
+def test_speech_is_taught_of_a_clip_of_speech_and_a_glottal_pause_is_no_silence() -> None:
+    sounds = [(0.2, -10.0), (0.02, -120.0)] * 5
+    targets = annotate(recording("speech"), sound(*sounds, (1, -80)), RATE, LABELS)
+    assert (targets[5:105, 2] == PRESENT).all()
+    assert (targets[115:205, 2] == ABSENT).all()
+
+
 def test_breath_clip_is_present_where_loud_absent_in_its_pauses_unknown_between() -> None:
     targets = annotate(recording("breath"), sound((1, -40), (0.5, -47), (0.5, -60)), RATE, LABELS)
     assert (targets[10:90, 1] == PRESENT).mean() > 0.7

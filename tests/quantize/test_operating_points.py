@@ -221,6 +221,17 @@ def test_sounds_of_a_scene_stand_apart_and_are_known_by_their_time() -> None:
     assert scene.cause(0.0) == "ambience"
 
 
+def test_scene_has_as_many_sounds_an_hour_as_a_noisy_home_and_no_cough_that_nobody_marked() -> None:
+    recording = Recording(Path("d.flac"), "own", "d", "validation", "airborne", "cough")
+    composer = Composer([*_clips(), (recording, np.ones(16_000, dtype=np.float32))], "cough", 16_000)
+    scenes = [composer.scene(np.random.default_rng(seed)) for seed in range(2)]
+    placed = [item.sound.kind for scene in scenes for item in scene.placed]
+    assert sum(len(item.sound.marks_s) == 0 for scene in scenes for item in scene.placed) == placed.count("dog")
+    # 30 and 60 an hour, in twenty minutes.
+    assert 4 <= placed.count("cough") <= 20
+    assert 10 <= placed.count("dog") <= 35
+
+
 def test_scenes_are_the_same_twice() -> None:
     first, again = (Composer(_clips(), "cough", 16_000).scene(np.random.default_rng(2)) for _ in range(2))
     np.testing.assert_array_equal(first.samples, again.samples)
