@@ -1,7 +1,7 @@
 """The breathing rate of every source, as the daemon tells it.
 
-Does: follows each listener's sound by its hooks, through gaps and changes of the bundle, publishes every reading as a
-live message, and keeps the clearest for the minute's report. Does not: find the rate (`edge.respiration` does).
+Does: follows each listener's sound by its hooks, through gaps and changes of the bundle, passes every reading on to
+those who want it, and keeps the clearest for the minute's report. Does not: find the rate (`edge.respiration` does).
 
 A bundle for contact audio is read by the levels of its sound, one for airborne sound by the scores of its label
 `breath`, where that is asked for; an airborne bundle without that label says nothing of breathing. No people with a
@@ -12,11 +12,11 @@ rate, and nothing here notices.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from edge import clock
-from edge.payloads import respiration_payload, to_bytes
+from edge.payloads import respiration_payload
 from edge.resample import StreamResampler
 from edge.respiration import (
     BANDS,
@@ -46,16 +46,13 @@ LEVEL_RATE_HZ = 4000
 class Breathing:
     """One for all listeners; they call from their own threads."""
 
-    def __init__(self, hooks: Hooks, publish: Callable[[bytes, str], None], *, airborne: bool) -> None:
-        """Register with the hooks.
+    def __init__(self, hooks: Hooks, *, airborne: bool) -> None:
+        """Register with the hooks, which pass the readings on as well.
 
-        Args:
-            hooks: of the listeners.
-            publish: takes the payload of each reading and the name of its source.
-            airborne: follow airborne sound as well as contact audio.
+        airborne: follow airborne sound as well as contact audio.
         """
         self._airborne = airborne
-        self._publish = publish
+        self._hooks = hooks
         self._followers: dict[str, _Follower] = {}
         self._clearest: dict[str, Respiration] = {}
         self._lock = threading.Lock()
@@ -92,7 +89,7 @@ class Breathing:
             with self._lock:
                 best = self._clearest.get(listener.name, NO_BREATH)
                 self._clearest[listener.name] = max(best, reading.respiration, key=lambda one: one.quality)
-            self._publish(to_bytes(payload), listener.name)
+            self._hooks.respiration(listener, payload)
 
 
 class _Follower:

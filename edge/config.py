@@ -18,6 +18,7 @@ from edge.sections import (
     BundleSettings,
     ClipSettings,
     CommandSettings,
+    DashboardSettings,
     DeviceSettings,
     HomeAssistantSettings,
     LogSettings,
@@ -55,6 +56,7 @@ class Settings(ProgramSettings):
     clips: ClipSettings = ClipSettings()
     update: UpdateSettings = UpdateSettings()
     metrics: MetricsSettings = MetricsSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     commands: CommandSettings = CommandSettings()
     homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     log: LogSettings = LogSettings()

@@ -1,8 +1,8 @@
 """All parts of a running device, each made once and told of those that it needs.
 
 Does: opens what the settings ask for, registers each part with the hooks, the status and the publisher, starts them,
-and ends them in order. Clips and updates, which few devices run, are imported where they are opened: what they need
-takes 1.5 MB. Does not: listen, analyse, store or send by itself, or decide when to end (`edge.daemon` does).
+and ends them in order. Clips, updates and the page, which few devices run, are imported where they are opened, since
+they take memory. Does not: listen, analyse, store or send by itself, or decide when to end (`edge.daemon` does).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from edge.minute import Minutes
 from edge.mqtt import Publisher
 from edge.notify import Notifier
 from edge.outbox import Outbox
-from edge.payloads import Origin
+from edge.payloads import Origin, to_bytes
 from edge.status import Status
 from edge.untimed import UntimedFile
 from edge.update.running import RunningBundle
@@ -103,6 +103,7 @@ class Device:
         self._end_metrics = start_metrics(
             settings.metrics, self.hooks, self.model, self.listeners, outbox=self.outbox, publisher=self.publisher
         )
+        self._end_dashboard = self._show()
         self._join_homeassistant()
         self._take_commands()
 
@@ -126,6 +127,7 @@ class Device:
         if (clips := self.clips) is not None:
             _end("clips", lambda: clips.close(_CLIPS_STOP_S))
         _end("metrics", self._end_metrics)
+        _end("dashboard", self._end_dashboard)
         _end("publisher", lambda: self.publisher.stop(DRAIN_S, farewell))
         _end("outbox", self.outbox.close)
 
@@ -148,10 +150,9 @@ class Device:
         minutes = Minutes(self.origin, settings.base_topic, self.outbox, corrections=self.corrections, hooks=hooks)
         if settings.respiration.enabled is not False:
             topic = f"{settings.base_topic}/respiration"
-            breathing = Breathing(
-                hooks,
-                lambda payload, name: self.publisher.send_live(topic, payload, name),
-                airborne=settings.respiration.enabled is True,
+            breathing = Breathing(hooks, airborne=settings.respiration.enabled is True)
+            hooks.on_respiration.append(
+                lambda listener, payload: self.publisher.send_live(topic, to_bytes(payload), listener.name)
             )
             minutes.respiration = lambda name: asdict(breathing.take(name))
         if (reference := load_reference(self.model.bundle)) is not None:
@@ -194,6 +195,21 @@ class Device:
         updater = Updater(settings, self.hooks, self.ending.restart)
         self.status.add_part("update", lambda: updater.trouble)
         return updater
+
+    def _show(self) -> Callable[[], None]:
+        if not self.settings.dashboard.enabled:
+            return lambda: None
+        from edge.dashboard.server import start_dashboard
+
+        return start_dashboard(
+            self.settings,
+            self.hooks,
+            self.model,
+            self.listeners,
+            status=self.status,
+            publisher=self.publisher,
+            thresholds=self.thresholds,
+        )
 
     def _join_homeassistant(self) -> None:
         settings = self.settings

@@ -35,6 +35,8 @@ class Hooks:
         """Finished frames of the fused scores; a jump of the start frame is a gap."""
         self.on_event: list[Callable[[Listener, Event, dict[str, Any]], None]] = []
         """An event (absolute sample indices at the bundle's rate) and its payload, once it is in the outbox."""
+        self.on_respiration: list[Callable[[Listener, dict[str, Any]], None]] = []
+        """The payload of a reading of the breathing rate."""
         self._guard = Guard("observer_failed")
 
     @property
@@ -57,6 +59,10 @@ class Hooks:
     def event(self, listener: Listener, event: Event, payload: dict[str, Any]) -> None:
         """Pass an event on."""
         self._call(self.on_event, listener, event, payload)
+
+    def respiration(self, listener: Listener, payload: dict[str, Any]) -> None:
+        """Pass a reading of the breathing rate on."""
+        self._call(self.on_respiration, listener, payload)
 
     def _call(self, functions: list[Callable[..., None]], *arguments: Any) -> None:
         for function in functions:

@@ -202,6 +202,17 @@ class MetricsSettings(Section):
     """TCP port; 0: any that is free, told in the log."""
 
 
+class DashboardSettings(Section):
+    """A page that shows in a browser what is heard, without a password. It holds no sound, and nothing to set."""
+
+    enabled: bool = False
+    """Serve it. A port that is taken is told in the log and stops nothing."""
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Address to serve at; 127.0.0.1: to this machine alone."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    """TCP port; 0: any that is free, told in the log."""
+
+
 class CommandSettings(Section):
     """Whether this device takes commands over MQTT."""
 

@@ -5,9 +5,10 @@
 set -eu
 
 missing=""
-for program in mosquitto shellcheck pulseaudio ffmpeg; do
+for program in mosquitto shellcheck pulseaudio ffmpeg chromium; do
     PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
 done
+command -v chromedriver >/dev/null 2>&1 || missing="$missing chromium-driver"
 command -v pactl >/dev/null 2>&1 || missing="$missing pulseaudio-utils"
 # PortAudio reaches PulseAudio through ALSA's plugin.
 find /usr/lib -name libasound_module_pcm_pulse.so 2>/dev/null | grep -q . || missing="$missing libasound2-plugins"

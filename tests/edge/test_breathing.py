@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -52,9 +51,8 @@ def hear(
     bundle: Bundle, backend: Backend, source: Recorded, *, airborne: bool = True
 ) -> tuple[Breathing, list[dict[str, Any]]]:
     hooks, told = Hooks(), list[dict[str, Any]]()
-    breathing = Breathing(
-        hooks, lambda payload, name: told.append({**json.loads(payload), "name": name}), airborne=airborne
-    )
+    breathing = Breathing(hooks, airborne=airborne)
+    hooks.on_respiration.append(lambda listener, payload: told.append({**payload, "name": listener.name}))
     listener = Listener(
         source.name,
         source,
