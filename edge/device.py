@@ -101,7 +101,13 @@ class Device:
         self.clips = self._keep_clips()
         self.updater = self._follow_updates(settings)
         self._end_metrics = start_metrics(
-            settings.metrics, self.hooks, self.model, self.listeners, outbox=self.outbox, publisher=self.publisher
+            settings.metrics,
+            self.hooks,
+            self.model,
+            self.listeners,
+            outbox=self.outbox,
+            publisher=self.publisher,
+            upkeep=self.upkeep,
         )
         self._end_dashboard = self._show()
         self._join_homeassistant()

@@ -72,11 +72,11 @@ def test_credentials_go_to_the_named_host_and_not_where_it_redirects(
 
 
 def test_archive_that_would_leave_too_little_of_the_disk_is_refused(
-    tmp_path: Path, server: Host, settings: UpdateSettings
+    tmp_path: Path, server: Host, settings: UpdateSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free = shutil.disk_usage(tmp_path).free
-    with (tmp_path / "taken").open("w+b") as target, pytest.raises(UpdateError, match="does not fit on the disk"):
-        take(f"https://{server.host}/room.tar", target, settings, threading.Event(), 2 * free)
+    monkeypatch.setattr("edge.update.fetch.RESERVE_BYTES", 2 * shutil.disk_usage(tmp_path).free)
+    with pytest.raises(UpdateError, match="does not fit on the disk"):
+        taken(tmp_path, f"https://{server.host}/room.tar", settings)
 
 
 @pytest.mark.parametrize("url", ["https://user:hush@[1/room.tar?token=hush", "https://user:hush@\u2100/room.tar"])
