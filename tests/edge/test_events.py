@@ -226,3 +226,11 @@ def test_settled_follows_the_track_in_silence_and_waits_for_what_is_open():
     assert detector.settled == 16_000
     detector.push(TrackChunk(150, np.zeros((50, 1), np.float32)))
     assert detector.settled == 32_000
+
+
+def test_settled_goes_on_under_scores_that_stay_below_on_for_ever():
+    """Else no minute of a room in which something hums would be reported."""
+    detector = EventDetector([Label(name="cough", operating_point=point(on=0.6, off=0.3))], 160, 16_000)
+    for start in range(0, 10_000, 100):
+        detector.push(TrackChunk(start, np.full((100, 1), 0.5, np.float32)))
+    assert detector.settled == (10_000 - 3_000) * 160
