@@ -79,6 +79,8 @@ def brief(answers: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 def test_thresholds_are_in_force_at_once_and_gone_after_a_restart(device: Device) -> None:
     assert brief(device.ask({"id": "1", "command": "thresholds", "thresholds": {"breath": 0.9}})) == [("1", "done")]
     assert device.in_force == [{"cough": 0.5, "breath": 0.9}]
+    device.ask({"id": "2", "command": "thresholds", "thresholds": {"cough": 0.8}})  # those of the first go
+    assert device.in_force[1:] == [{"cough": 0.8}]
     assert Device(device.manifest, device.folder).thresholds.current == {"cough": 0.5}
 
 
@@ -130,6 +132,7 @@ def test_threshold_that_cannot_be_kept_is_refused_and_changes_nothing(manifest: 
     assert answer["result"] == "refused"
     assert "cannot be written" in answer["reason"]
     assert device.in_force == []
+    assert device.thresholds.current == {"cough": 0.5}
 
 
 def test_restart_is_accepted_before_it_happens(device: Device) -> None:

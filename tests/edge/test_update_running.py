@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,18 @@ def test_record_is_private_and_every_change_is_whole(device: Settings) -> None:
     assert (device.update_folder / "record.json").stat().st_mode & 0o777 == 0o600
     assert device.update_folder.stat().st_mode & 0o777 == 0o700
     assert records.change(lambda record: record) == records.read()
+
+
+def test_changes_by_several_at_a_time_are_all_in_the_record(device: Settings) -> None:
+    def change_often() -> None:
+        records = RecordFile(device.update_folder, device.bundle.path)
+        for _ in range(20):
+            records.change(lambda record: record.model_copy(update={"starts": record.starts + 1}))
+
+    before = RecordFile(device.update_folder, device.bundle.path).read().starts
+    threads = [threading.Thread(target=change_often) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert RecordFile(device.update_folder, device.bundle.path).read().starts == before + 80
