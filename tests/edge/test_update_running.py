@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.config import Settings
-from edge.errors import BundleError, UpdateError
+from edge.errors import BundleError, ConfigError, UpdateError
 from edge.pipeline import open_model
 from edge.update.install import Installer
 from edge.update.record import RecordFile
@@ -168,6 +168,11 @@ def test_configured_bundle_that_does_not_open_either_ends_the_start(device: Sett
     with pytest.raises(BundleError, match="no such folder"):
         start(missing)
     assert open_model(device.bundle).name == "tiny-1.2.3"
+
+
+def test_settings_that_no_bundle_here_can_run_with_are_told_at_the_start(device: Settings) -> None:
+    with pytest.raises(ConfigError, match=r"thresholds\.sneeze: bundle tiny has no such label"):
+        start(device.model_copy(update={"thresholds": {"sneeze": 0.5}}))
 
 
 def test_record_is_private_and_every_change_is_whole(device: Settings) -> None:
