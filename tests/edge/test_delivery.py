@@ -108,6 +108,13 @@ def test_broker_that_takes_one_message_at_a_time_gets_no_more(outbox: Outbox) ->
         served.turn()
     assert served.is_idle
     assert set(broker.events) == {"event-0", "event-1"}
+    broker.heard = [Heard(parrot.subscriptions[0], word, False) for word in (b"three", b"four")]
+    served.turn()
+    broker.answer()
+    served.turn()
+    assert not served.is_idle  # one is to be said
+    served.turn()
+    assert not served.is_idle  # it is in flight
 
 
 def test_connection_on_which_an_event_is_not_acknowledged_is_given_up_and_the_event_kept(
