@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from align.clips import Clips
+from align.clips import Clips, crop
 from align.corpora import Recording
 from distill.course import loader
 from distill.frontend import reference_log_mel
@@ -35,7 +35,10 @@ def make_views(
     gain_db: float = 6.0,
 ) -> Views:
     rng = np.random.default_rng(sound)
-    rows = [Recording(Path(f"{n}.wav"), "noise", f"p{n}", "train", "heart", "") for n in range(recordings)]
+    rows = [
+        Recording(Path(f"{n}.wav"), "noise", f"p{n}", "train", "heart", "cough", ((0.5, 0.7),))
+        for n in range(recordings)
+    ]
     samples = [rng.integers(-9000, 9000, 2 * RATE).astype(np.int16) for _ in rows]
     clips = Clips(rows, [row.path.name for row in rows], samples, [])
     settings = ViewSettings.model_validate({"count": count, "cache": cache, "gain_db": gain_db})
@@ -136,6 +139,14 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, teacher: Teacher
         learn(make_views(tmp_path / "file"), teacher)
 
 
+def test_a_view_begins_where_its_targets_are_taken_from(tmp_path: Path) -> None:
+    views = make_views(tmp_path)
+    views.settings = views.settings.model_copy(update={"gain_db": 0.0, "noise_share": 0.0, "tilt_db": 0.0})
+    for recording in range(5):
+        begun = crop(views.clips.samples(recording), RATE, views.start(recording, 2))
+        np.testing.assert_array_equal(views.view(recording, 2), begun)
+
+
 def test_what_the_student_hears_is_kept_as_the_teacher_heard_it(tmp_path: Path) -> None:
     views = make_views(tmp_path)
     heard = hear(views, FRONT_END)
@@ -156,7 +167,7 @@ def plan(tmp_path: Path, teacher: Teacher) -> LessonPlan:
     """Lessons of five recordings in batches of two; the answer is the recording's number."""
     views = make_views(tmp_path)
     answers = torch.arange(5, dtype=torch.float32).reshape(5, 1)
-    moments = Moments(views.clips, (), FRONT_END, RATE)
+    moments = Moments(views.clips, ("cough",), FRONT_END, RATE)
     return LessonPlan(views, learn(views, teacher), hear(views, FRONT_END), answers, moments, batch_size=2, seed=0)
 
 
@@ -170,6 +181,8 @@ def test_a_lesson_is_what_the_teacher_says_of_the_very_view_that_the_student_hea
             if np.array_equal(lesson.log_mel.numpy(), np.float32(plan.heard[view][recording]))
         ]
         assert np.array_equal(lesson.teacher.numpy(), np.float32(plan.lessons[view][recording]))
+        heard = plan.moments.of_view(recording, plan.views.start(recording, view))
+        assert np.array_equal(lesson.moments.numpy(), heard)
 
 
 def test_an_epoch_has_full_batches_of_different_recordings_in_an_order_of_its_own(plan: LessonPlan) -> None:

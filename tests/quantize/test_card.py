@@ -6,14 +6,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from align.statistics import Interval
-from edge.bundle import OperatingPoint
+from edge.bundle import Corpus, OperatingPoint
 from edge.marks import Recording
 from edge.scoring import score
-from quantize.card import auroc_table, events_section, failures, limitations, operating_points
+from quantize.card import auroc_table, events_section, failures, limitations, operating_points, training
 from quantize.failures import Failures, Wrong
 from quantize.gate import Candidate, Verdict
 from quantize.operating_points import Choice
 from quantize.parity import LabelAccuracy
+from quantize.scarce import HeldOut, LeftOut
 
 POINT = OperatingPoint(on=0.6, off=0.3, minimum_duration_s=0.08, merge_gap_s=0.04, refractory_s=0.16, split_depth=0.15)
 CURVE = ((0.5, 0.9, 0.4), (0.6, 0.8, 0.7))
@@ -66,6 +67,24 @@ def test_points_stand_beside_the_curve_that_they_were_chosen_on() -> None:
 def test_what_is_told_wrongly_is_counted_of_what_could_be() -> None:
     text = failures(Failures((Wrong("cough", 3, 300, 5, 60),), (), (), 0))
     assert "| cough | 3 of 300 | 5 of 60 |" in text
+
+
+def test_training_names_its_recordings_and_what_no_detector_ships_for() -> None:
+    corpora = [Corpus(name="own", licence="CC0-1.0", source="https://example.org", recordings=5)]
+    text = training(
+        _results(
+            manifest=SimpleNamespace(corpora=corpora, created="2026-01-01T00:00:00Z"),
+            recordings={"train": 5, "validation": 2, "test": 3},
+            left_out=[LeftOut("sneezing", 4, 3)],
+            never_labels=[HeldOut("laughing", 3, 3), HeldOut("dog", 90, 80)],
+            checkpoint=SimpleNamespace(sha256="abc"),
+        )
+    )
+    assert "| own | 5 | CC0-1.0 | https://example.org |" in text
+    assert "5 to train on, 2 to validate, 3 to test" in text
+    assert "- sneezing: 4 held-out recordings from 3 sources" in text
+    assert "heard as what is none of the labels: laughing 3." in text
+    assert "heard as what is none of them: dog 90." in text
 
 
 def test_weak_figures_and_labels_without_marked_times_are_named() -> None:
