@@ -147,6 +147,12 @@ def test_epochs_behind_a_checkpoint_are_counted(tmp_path: Path) -> None:
     assert epochs_done(leave(tmp_path / "last.ckpt")) == 3
 
 
+def test_file_that_no_training_left_is_told(tmp_path: Path) -> None:
+    torch.save({"epoch": 2, "state_dict": {}}, tmp_path / "last.ckpt")
+    with pytest.raises(UserError, match=r"last\.ckpt: nothing that a training can go on from; remove it"):
+        read_resumable(tmp_path / "last.ckpt")
+
+
 class Touch:
     """Makes a file when it is unpickled."""
 
