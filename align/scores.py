@@ -64,7 +64,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Evaluation]:
     encoder.to(device)
     learnt_features = {part: embed_recordings(encoder, clips[part], device) for part in PARTS}
     plain = {part: log_mel_statistics(clips[part], encoder.sample_rate_hz) for part in PARTS}
-    return {task.name: _evaluate_one(task, clips, learnt_features, plain) for task in tasks}
+    return {task.name: evaluate_task(task, clips, learnt_features, plain) for task in tasks}
 
 
 def table(evaluations: Mapping[str, Evaluation]) -> str:
@@ -132,7 +132,13 @@ def _refuse_one_sided(task: Task, rows: Sequence[Recording], source: Path) -> No
         )
 
 
-def _evaluate_one(task: Task, clips: Mapping[Part, Clips], learnt: Features, plain: Features) -> Evaluation:
+def evaluate_task(task: Task, clips: Mapping[Part, Clips], learnt: Features, plain: Features) -> Evaluation:
+    """The figures of one task: probes that training people fit, on embeddings and on plain features of test people.
+
+    Raises:
+        CorpusError: there are too few people of an answer.
+    """
+
     def interval(features: Features) -> tuple[Interval, Examples]:
         fitted, asked = (examples(task, clips[part].rows, features[part]) for part in PARTS)
         return auroc_interval(asked.answers, probe_scores(fitted, asked), asked.groups), asked
