@@ -140,8 +140,8 @@ def evaluate_task(task: Task, clips: Mapping[Part, Clips], learnt: Features, pla
     """
 
     def interval(features: Features) -> tuple[Interval, Examples]:
-        fitted, asked = (examples(task, clips[part].rows, features[part]) for part in PARTS)
-        return auroc_interval(asked.answers, probe_scores(fitted, asked), asked.groups), asked
+        scores, asked = probed(task, clips, features)
+        return auroc_interval(asked.answers, scores, asked.groups), asked
 
     try:
         encoder, asked = interval(learnt)
@@ -152,6 +152,16 @@ def evaluate_task(task: Task, clips: Mapping[Part, Clips], learnt: Features, pla
         raise CorpusError(f"task {task.name}: no interval on the test split ({error})") from error
     people = people_by_answer(asked)
     return Evaluation(encoder, baseline, CHANCE, people[True], people[False])
+
+
+def probed(task: Task, clips: Mapping[Part, Clips], features: Features) -> tuple[NDArray[np.float64], Examples]:
+    """Scores (units,) of the test units by a probe that the training units fit, and these test units.
+
+    Raises:
+        CorpusError: there are too few people of an answer.
+    """
+    fitted, asked = (examples(task, clips[part].rows, features[part]) for part in PARTS)
+    return probe_scores(fitted, asked), asked
 
 
 def people_by_answer(asked: Examples) -> dict[bool, int]:
