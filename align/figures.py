@@ -1,4 +1,4 @@
-"""Plots that a training leaves."""
+"""Plots that a training leaves, and how every plot is saved: without a screen, and whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from align.files import writing_whole
 
 Curves = dict[str, list[tuple[float, float]]]
 PANELS = (
@@ -21,7 +24,11 @@ PANELS = (
 
 
 def plot_training(metrics: Path, image: Path) -> None:
-    """Draw losses, probe and retrieval of a `metrics.csv` over steps; where it has nothing to draw, no image."""
+    """Draw losses, probe and retrieval of a `metrics.csv` over steps; where it has nothing to draw, no image.
+
+    Raises:
+        OSError: as `save`.
+    """
     curves = read_curves(metrics)
     panels = [(title, shown, scale) for title, kinds, scale in PANELS if (shown := _of(curves, kinds))]
     if not panels:
@@ -35,7 +42,17 @@ def plot_training(metrics: Path, image: Path) -> None:
         axis.set(xlabel="step", title=title, yscale=scale)
         axis.grid(alpha=0.3)
         axis.legend(fontsize="small")
-    figure.savefig(image, dpi=110)
+    save(figure, image)
+
+
+def save(figure: Figure, image: Path) -> None:
+    """Write a figure as a PNG and close it.
+
+    Raises:
+        OSError: the disk is full or cannot be written; the image is what it was before.
+    """
+    with writing_whole(image) as stream:
+        figure.savefig(stream, format="png", dpi=110)
     pyplot.close(figure)
 
 

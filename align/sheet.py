@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from scipy.signal import spectrogram
 
-from align.files import write_whole
+from align.figures import save
 from edge.errors import UserError
 
 WIDTH_IN, PICTURE_IN, LINE_IN = 9.0, 3.2, 0.18
@@ -66,11 +62,8 @@ def draw_sheet(
             )
             place -= LINE_IN
         place -= LINE_IN
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    pyplot.close(figure)
     try:
-        write_whole(image, buffer.getvalue())
+        save(figure, image)
     except OSError as error:
         raise UserError(f"{image}: cannot be written ({error.strerror}); name another --sheet") from error
 

@@ -43,10 +43,11 @@ from align.reports.config import ReportSettings
 from align.teacher import embed_reports
 from align.training import open_pairs
 from bench.daemon import processor
+from bench.program import parser, run
 from bench.published import MEDGEMMA_BLOCKS, MEDGEMMA_WIDTH, PublishedLoop, medgemma_s, write_bert_base
 from bench.reports import COLUMNS, airborne, heart, lung
 from bench.utilisation import flops_a_clip, peak_flops
-from edge.errors import exit_status
+from edge.errors import UserError
 
 REPEATS = 5
 WARMUP = 4
@@ -246,38 +247,36 @@ def use_of_card(settings: AlignSettings, steps: int) -> None:
     )
 
 
-def main() -> int:
-    """Run the program and return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m bench.align", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--encoder", default="scratch-conv", help="family, untrained (default: scratch-conv)")
-    parser.add_argument("--batch", type=int, default=24, help="clips in a batch (default: 24, as published)")
-    parser.add_argument("--steps", type=int, default=3, help="batches a repeat that are timed (default: 3)")
-    parser.add_argument(
+def main() -> None:
+    """Run the program."""
+    flags = parser("align", __doc__)
+    flags.add_argument("--encoder", default="scratch-conv", help="family, untrained (default: scratch-conv)")
+    flags.add_argument("--batch", type=int, default=24, help="clips in a batch (default: 24, as published)")
+    flags.add_argument("--steps", type=int, default=3, help="batches a repeat that are timed (default: 3)")
+    flags.add_argument(
         "--teacher",
         default=BERT_BASE,
         help=f"a model's id, its folder, minilm, or {BERT_BASE} (the default: the size of small medical ones, random "
         "weights)",
     )
-    options = parser.parse_args()
+    run(flags, _measure)
+
+
+def _measure(options: argparse.Namespace) -> None:
     if options.batch < 4 or options.steps < 2:
-        parser.error("--batch must be 4 or more, --steps 2 or more")
+        raise UserError("--batch must be 4 or more, --steps 2 or more")
     # Forked workers would be warned about in the middle of the table.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
-
-    def program() -> int:
-        with tempfile.TemporaryDirectory(prefix="acula-bench-") as name:
-            folder = Path(name)
-            if options.teacher == BERT_BASE:
-                options.teacher = str(write_bert_base(folder / BERT_BASE))
-            settings = settings_for(folder, options)
-            compare(settings, options.steps)
-            use_of_card(settings, options.steps)
-        return 0
-
-    return exit_status(program)
+    with tempfile.TemporaryDirectory(prefix="acula-bench-") as name:
+        folder = Path(name)
+        if options.teacher == BERT_BASE:
+            options.teacher = str(write_bert_base(folder / BERT_BASE))
+        settings = settings_for(folder, options)
+        compare(settings, options.steps)
+        use_of_card(settings, options.steps)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -21,7 +21,8 @@ from align.clips import Clips, open_clips
 from align.probe import probe_scores
 from align.statistics import auroc_difference, auroc_interval
 from align.tasks import Examples, Task, examples
-from bench.listening import open_bundle, run
+from bench.listening import open_bundle
+from bench.program import parser, run
 from edge.analysis import Analyzer
 from edge.backends import open_backend
 from edge.bundle import Bundle, find_bundle
@@ -148,12 +149,10 @@ def _print(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.auscultation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
-    parser.add_argument("--bundle", type=Path, help="bundle folder (default: auscultation, which ships)")
-    run(lambda: _print(parser.parse_args()))
+    flags = parser("auscultation", __doc__)
+    flags.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
+    flags.add_argument("--bundle", type=Path, help="bundle folder (default: auscultation, which ships)")
+    run(flags, _print)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from typing import Any
 
 import soundfile
 
+from bench.program import parser, run
 from edge.broker import HOST, broker
 from edge.errors import UserError
 from edge.scene import compose_scene
@@ -73,28 +74,26 @@ class Run:
         return (settled[-1].cpu_s - settled[0].cpu_s) / (settled[-1].elapsed_s - settled[0].elapsed_s)
 
 
-def main() -> int:
-    """Measure and print; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m bench.daemon", description="What the daemon costs on one core.")
-    parser.add_argument("--seconds", type=float, default=660.0, help="length of the fast run (default: 660)")
-    parser.add_argument("--realtime", type=float, default=60.0, help="length of the run in real time (default: 60)")
-    parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="core to run on (default: last)")
-    options = parser.parse_args()
+def main() -> None:
+    """Measure and print."""
+    flags = parser("daemon", __doc__)
+    flags.add_argument("--seconds", type=float, default=660.0, help="length of the fast run (default: 660)")
+    flags.add_argument("--realtime", type=float, default=60.0, help="length of the run in real time (default: 60)")
+    flags.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="core to run on (default: last)")
+    run(flags, _measure)
+
+
+def _measure(options: argparse.Namespace) -> None:
     if options.seconds < 2 * SHORT_S or options.realtime < 2 * SETTLING_S:
-        parser.error(f"give --seconds of at least {2 * SHORT_S:g} and --realtime of at least {2 * SETTLING_S:g}")
+        raise UserError(f"give --seconds of at least {2 * SHORT_S:g} and --realtime of at least {2 * SETTLING_S:g}")
     if options.core not in os.sched_getaffinity(0):
-        parser.error(f"this process may not use core {options.core}")
-    try:
-        with tempfile.TemporaryDirectory(prefix="acula-bench-") as folder, broker() as port:
-            short, long, live = (
-                measure(Path(folder), seconds, pace, port, options.core)
-                for seconds, pace in ((SHORT_S, "fast"), (options.seconds, "fast"), (options.realtime, "realtime"))
-            )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        raise UserError(f"this process may not use core {options.core}")
+    with tempfile.TemporaryDirectory(prefix="acula-bench-") as folder, broker() as port:
+        short, long, live = (
+            measure(Path(folder), seconds, pace, port, options.core)
+            for seconds, pace in ((SHORT_S, "fast"), (options.seconds, "fast"), (options.realtime, "realtime"))
+        )
     print(_table(options, short, long, live))
-    return 0
 
 
 def measure(folder: Path, seconds: float, pace: str, port: int, core: int) -> Run:
@@ -181,4 +180,4 @@ def processor() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -29,8 +29,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from bench.mosquitto import PATIENCE_S, Broker, Subscriber, wait
+from bench.program import parser, run
 from edge import logs
-from edge.errors import UserError, exit_status
+from edge.errors import UserError
 from edge.mqtt import Publisher
 from edge.outbox import Outbox
 from edge.sections import LogSettings, MqttSettings
@@ -42,18 +43,17 @@ _LAST_S = 30.0
 """How long the last events may take from the broker to the subscriber."""
 
 
-def main() -> int:
-    """Kill, count and print; 1 where an event was lost."""
+def main() -> None:
+    """Kill, count and print; status 1 where an event was lost."""
     if sys.argv[1:2] == ["device"]:
-        folder, port, run, events = sys.argv[2:]
-        return device(Path(folder), int(port), run, int(events))
-    parser = argparse.ArgumentParser(prog="python -m bench.kills", description="Is anything lost by kills?")
-    parser.add_argument("--events", type=int, default=100_000, help="events to store and deliver (default: 100000)")
-    parser.add_argument("--kills", type=int, default=200, help="kills of broker or device (default: 200)")
-    parser.add_argument("--seed", type=int, default=1, help="of the places of the kills (default: 1)")
-    parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="for the outbox (default: /dev/shm)")  # noqa: S108
-    options = parser.parse_args()
-    return exit_status(lambda: measure(options))
+        folder, port, boot, events = sys.argv[2:]
+        sys.exit(device(Path(folder), int(port), boot, int(events)))
+    flags = parser("kills", __doc__)
+    flags.add_argument("--events", type=int, default=100_000, help="events to store and deliver (default: 100000)")
+    flags.add_argument("--kills", type=int, default=200, help="kills of broker or device (default: 200)")
+    flags.add_argument("--seed", type=int, default=1, help="of the places of the kills (default: 1)")
+    flags.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="for the outbox (default: /dev/shm)")  # noqa: S108
+    run(flags, measure)
 
 
 def measure(options: argparse.Namespace) -> int:
@@ -104,7 +104,7 @@ def measure(options: argparse.Namespace) -> int:
     return 1 if lost else 0
 
 
-def device(folder: Path, port: int, run: str, events: int) -> int:
+def device(folder: Path, port: int, boot: str, events: int) -> int:
     """The process that is killed: store events, say each on standard output once it is stored, deliver all."""
     logs.configure(LogSettings(level="error"))
     outbox = Outbox(folder / "outbox.db", max_mb=1000, max_age_days=30)
@@ -113,7 +113,7 @@ def device(folder: Path, port: int, run: str, events: int) -> int:
     for number in range(events):
         while outbox.depth > BACKLOG:
             time.sleep(0.01)
-        event_id = f"{run}-{number}"
+        event_id = f"{boot}-{number}"
         outbox.put(event_id, f"{BASE}/event", json.dumps({"event_id": event_id, "historical": False}).encode())
         os.write(1, f"{event_id}\n".encode())
         publisher.notify()
@@ -166,4 +166,4 @@ class Device:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

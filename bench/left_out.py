@@ -20,7 +20,8 @@ import numpy as np
 from pydantic_settings import TomlConfigSettingsSource
 
 from align.corpora import Recording, read_table
-from bench.listening import Heard, Listener, open_bundle, run
+from bench.listening import Heard, Listener, open_bundle
+from bench.program import parser, run
 from distill.config import TrainSettings
 from distill.targets import holds
 from distill.training import train
@@ -126,14 +127,12 @@ def measure(
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.left_out", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
-    parser.add_argument("--bundle", type=Path, help="bundle to compare with (default: the one that ships)")
-    parser.add_argument("--output", type=Path, default=Path("runs/left-out"), help="folder for the trainings")
-    parser.add_argument("--sources", nargs="*", default=[], help="sources to leave out, one by one (default: each)")
-    run(lambda: _print(parser.parse_args()))
+    flags = parser("left_out", __doc__)
+    flags.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
+    flags.add_argument("--bundle", type=Path, help="bundle to compare with (default: the one that ships)")
+    flags.add_argument("--output", type=Path, default=Path("runs/left-out"), help="folder for the trainings")
+    flags.add_argument("--sources", nargs="*", default=[], help="sources to leave out, one by one (default: each)")
+    run(flags, _print)
 
 
 def _print(given: argparse.Namespace) -> None:

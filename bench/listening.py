@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from align.statistics import clip_scores
 from edge.analysis import Analyzer
 from edge.backends import open_backend
 from edge.bundle import Bundle, default_bundle, load_bundle
-from edge.errors import exit_status
 from edge.events import Event
 from edge.sources.file import FileSource
 from edge.track import TrackChunk
@@ -86,13 +84,3 @@ class Listener:
 def open_bundle(path: Path | None) -> Bundle:
     """The bundle in a folder, unsigned ones too since it is only measured; None takes the one that ships."""
     return load_bundle(path or default_bundle(), allow_unsigned=True)
-
-
-def run(program: Callable[[], None]) -> None:
-    """Run a program; a wrong input ends it with one line and status 2."""
-
-    def main() -> int:
-        program()
-        return 0
-
-    sys.exit(exit_status(main))

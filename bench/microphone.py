@@ -35,8 +35,9 @@ import soundfile
 from bench import pulseaudio
 from bench.arrivals import SITE, arrivals
 from bench.daemon import processor
+from bench.program import parser, run
 from edge.broker import HOST, broker
-from edge.errors import UserError, exit_status
+from edge.errors import UserError
 from edge.scene import compose_scene
 from edge.synthesis import SAMPLE_RATE_HZ
 
@@ -55,22 +56,20 @@ class Sample:
     pss_mb: float
 
 
-def main() -> int:
-    """Measure and print; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m bench.microphone", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=120.0, help="to hear after settling (default: 120)")
-    parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="core to run on (default: last)")
-    options = parser.parse_args()
+def main() -> None:
+    """Measure and print."""
+    flags = parser("microphone", __doc__)
+    flags.add_argument("--seconds", type=float, default=120.0, help="to hear after settling (default: 120)")
+    flags.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)), help="core to run on (default: last)")
+    run(flags, _measure)
 
-    def program() -> int:
-        missing = [name for name in pulseaudio.PROGRAMS if shutil.which(name) is None]
-        if missing:
-            raise UserError(f"{', '.join(missing)} not found: on Debian, apt install pulseaudio pulseaudio-utils")
-        with tempfile.TemporaryDirectory(prefix="acula-") as folder:
-            measure(Path(folder), options.seconds, options.core)
-        return 0
 
-    return exit_status(program)
+def _measure(options: argparse.Namespace) -> None:
+    missing = [name for name in pulseaudio.PROGRAMS if shutil.which(name) is None]
+    if missing:
+        raise UserError(f"{', '.join(missing)} not found: on Debian, apt install pulseaudio pulseaudio-utils")
+    with tempfile.TemporaryDirectory(prefix="acula-") as folder:
+        measure(Path(folder), options.seconds, options.core)
 
 
 def measure(folder: Path, seconds: float, core: int) -> None:
@@ -190,4 +189,4 @@ def _watch(daemon: psutil.Process, seconds: float) -> dict[str, list[Sample]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -18,7 +18,8 @@ import numpy as np
 from align.corpora import Recording, read_table
 from align.statistics import Interval
 from bench.baselines import ClipBaseline, energy_onsets
-from bench.listening import Heard, Listener, open_bundle, run
+from bench.listening import Heard, Listener, open_bundle
+from bench.program import parser, run
 from distill.targets import holds
 from edge.errors import UserError
 from edge.matching import EventCounts, bootstrap_f1, count_events, match_onsets
@@ -162,14 +163,12 @@ def _event_figures(counts: Sequence[EventCounts], within: int) -> str:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.recordings", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
-    parser.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
-    parser.add_argument("--split", default="test", choices=("test", "train"), help="which recordings (default: test)")
-    parser.add_argument("--no-baselines", action="store_true", help="skip the trivial baselines")
-    run(lambda: _print_tables(parser.parse_args()))
+    flags = parser("recordings", __doc__)
+    flags.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
+    flags.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
+    flags.add_argument("--split", default="test", choices=("test", "train"), help="which recordings (default: test)")
+    flags.add_argument("--no-baselines", action="store_true", help="skip the trivial baselines")
+    run(flags, _print_tables)
 
 
 def _print_tables(arguments: argparse.Namespace) -> None:

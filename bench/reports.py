@@ -18,6 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.program import parser, run
+from edge.errors import UserError
+
 ROOT = Path(__file__).parents[1]
 COLUMNS = (
     "path group split modality event kind age sex smoker covid19 height_cm weight_kg site murmur murmur_here "
@@ -102,26 +105,29 @@ def make_table(folder: Path, count: int) -> Path:
 
 def main() -> None:
     """Print the time that the program takes."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.reports", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--reports", type=int, default=100_000, help="reports to write (default: 100,000)")
-    count = parser.parse_args().reports
+    flags = parser("reports", __doc__)
+    flags.add_argument("--reports", type=int, default=100_000, help="reports to write (default: 100,000)")
+    run(flags, _measure)
+
+
+def _measure(options: argparse.Namespace) -> int:
+    count = options.reports
     if count < 1:
-        parser.error("--reports must be 1 or more")
+        raise UserError("--reports must be 1 or more")
     with tempfile.TemporaryDirectory() as name:
         table = make_table(Path(name), count)
         command = [sys.executable, "-m", "align.report", "--recordings", str(table), "--output", f"{name}/r.parquet"]
         before = time.monotonic()
-        run = subprocess.run(command, cwd=ROOT, check=False)
+        ended = subprocess.run(command, cwd=ROOT, check=False)
         wall_s = time.monotonic() - before
-        if run.returncode:
-            sys.exit(run.returncode)
+        if ended.returncode:
+            return ended.returncode
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         megabytes = Path(f"{name}/r.parquet").stat().st_size / 1e6
     print(f"{count} reports in {wall_s:.1f} s ({count / wall_s:.0f} a second), {os.cpu_count()} cores")
     print(f"processor time {usage.ru_utime + usage.ru_stime:.1f} s, peak memory {usage.ru_maxrss / 1000:.0f} MB")
     print(f"Parquet {megabytes:.1f} MB")
+    return 0
 
 
 if __name__ == "__main__":

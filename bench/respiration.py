@@ -12,15 +12,11 @@ Its last line gives the constants of `edge.respiration`, fitted on all of them.
 from __future__ import annotations
 
 import argparse
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot
 from numpy.typing import NDArray
@@ -29,9 +25,9 @@ from tqdm import tqdm
 
 from align.audio import load
 from align.corpora import CorpusError, Recording, read_table
-from align.files import write_whole
+from align.figures import save
 from align.statistics import Interval, bootstrap
-from bench.listening import run
+from bench.program import parser, run
 from edge import respiration
 from edge.errors import UserError
 from edge.respiration import BANDS, LEAST_QUALITY, OCTAVE_MIDDLE, OCTAVE_SLOPE, BandLevels, Spectrum
@@ -196,11 +192,8 @@ def draw(rates: Told, constant: float, image: Path) -> None:
     axis.set(xlabel="coverage", ylabel="mean absolute error, breaths a minute", ylim=(0, None), xlim=(0, 1.02))
     axis.grid(alpha=0.3)
     axis.legend(fontsize="small")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    pyplot.close(figure)
     try:
-        write_whole(image, buffer.getvalue())
+        save(figure, image)
     except OSError as error:
         raise UserError(f"{image}: cannot be written ({error.strerror}); name another --plot") from error
 
@@ -245,18 +238,16 @@ def _print(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     """Print the figures and draw the curve."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.respiration", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
-    parser.add_argument("--split", default="test", choices=("test", "train"), help="which recordings (default: test)")
-    parser.add_argument(
+    flags = parser("respiration", __doc__)
+    flags.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
+    flags.add_argument("--split", default="test", choices=("test", "train"), help="which recordings (default: test)")
+    flags.add_argument(
         "--plot",
         type=Path,
         default=Path("respiration.png"),
         help="PNG of error against coverage (default: %(default)s)",
     )
-    run(lambda: _print(parser.parse_args()))
+    run(flags, _print)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from tqdm import tqdm
 from align.audio import load
 from align.corpora import read_table
 from align.statistics import Interval
-from bench.listening import Heard, Listener, open_bundle, run
+from bench.listening import Heard, Listener, open_bundle
+from bench.program import parser, run
 from bench.speech import speech_lines
 from edge.errors import UserError
 from edge.intervals import poisson_interval
@@ -46,20 +47,17 @@ def hear(listener: Listener, scene: Scene, sample_rate_hz: int) -> Heard:
 
 def main() -> None:
     """Print event figures, false alarms an hour, and what caused them."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.scenes", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
-    parser.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
-    parser.add_argument("--hours", type=float, default=4.0, help="hours to compose, of each (default: 4)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the scenes (default: 0)")
-    arguments = parser.parse_args()
-    if not math.isfinite(arguments.hours) or round(arguments.hours * 3600 / SCENE_S) < 1:
-        parser.error(f"--hours {arguments.hours:g} is not one scene of {SCENE_S / 60:g} minutes or more")
-    run(lambda: _measure(arguments))
+    flags = parser("scenes", __doc__)
+    flags.add_argument("--recordings", type=Path, required=True, help="CSV that lists the recordings")
+    flags.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
+    flags.add_argument("--hours", type=float, default=4.0, help="hours to compose, of each (default: 4)")
+    flags.add_argument("--seed", type=int, default=0, help="seed of the scenes (default: 0)")
+    run(flags, _measure)
 
 
 def _measure(arguments: argparse.Namespace) -> None:
+    if not math.isfinite(arguments.hours) or round(arguments.hours * 3600 / SCENE_S) < 1:
+        raise UserError(f"--hours {arguments.hours:g} is not one scene of {SCENE_S / 60:g} minutes or more")
     listener = Listener(open_bundle(arguments.bundle))
     rate = listener.bundle.manifest.front_end.sample_rate_hz
     rows = [row for row in read_table(arguments.recordings) if row.split == "test" and row.modality == "airborne"]

@@ -34,8 +34,9 @@ from tqdm import tqdm
 from bench.books import Books
 from bench.daemon import processor
 from bench.mosquitto import PATIENCE_S, Broker, Subscriber, wait
+from bench.program import parser, run
 from bench.soaked import LEAD_S, TICK_S, Fault, Kind, Task, plan
-from edge.errors import UserError, exit_status
+from edge.errors import UserError
 from edge.outbox import Outbox
 from edge.synthesis import SAMPLE_RATE_HZ
 
@@ -148,29 +149,28 @@ class Faults:
         return self._books.told["broker_connected"]
 
 
-def main() -> int:
-    """Soak and print; 1 where something was lost or went wrong."""
-    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--hours", type=float, default=24.0, help="of sound (default: 24)")
-    parser.add_argument("--faults", type=int, default=24, help="of each of the four kinds (default: 24)")
-    parser.add_argument("--bits", type=int, choices=(31, 32), default=31, help="count from below 2^BITS (default: 31)")
-    parser.add_argument("--seed", type=int, default=1, help="of the scene and the faults (default: 1)")
-    parser.add_argument("--scene", type=float, default=600.0, help="seconds of the repeated scene (default: 600)")
-    parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="for the outbox (default: /dev/shm)")  # noqa: S108
-    options = parser.parse_args()
-    if options.faults < 1 or options.hours < max(0.1, 0.025 * options.faults):
-        parser.error("give --faults of at least 1, and --hours of at least 0.1 and 0.025 for each")
-    if not options.folder.is_dir():
-        parser.error(f"--folder {options.folder}: no such folder")
-    return exit_status(lambda: measure(options))
+def main() -> None:
+    """Soak and print; status 1 where something was lost or went wrong."""
+    flags = parser("soak", __doc__)
+    flags.add_argument("--hours", type=float, default=24.0, help="of sound (default: 24)")
+    flags.add_argument("--faults", type=int, default=24, help="of each of the four kinds (default: 24)")
+    flags.add_argument("--bits", type=int, choices=(31, 32), default=31, help="count from below 2^BITS (default: 31)")
+    flags.add_argument("--seed", type=int, default=1, help="of the scene and the faults (default: 1)")
+    flags.add_argument("--scene", type=float, default=600.0, help="seconds of the repeated scene (default: 600)")
+    flags.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="for the outbox (default: /dev/shm)")  # noqa: S108
+    run(flags, measure)
 
 
 def measure(options: argparse.Namespace) -> int:
     """One soak.
 
     Raises:
-        UserError: there is no mosquitto, or the daemon ended.
+        UserError: there is no mosquitto, the daemon ended, or an option is wrong.
     """
+    if options.faults < 1 or options.hours < max(0.1, 0.025 * options.faults):
+        raise UserError("give --faults of at least 1, and --hours of at least 0.1 and 0.025 for each")
+    if not options.folder.is_dir():
+        raise UserError(f"--folder {options.folder}: no such folder")
     task = Task(options.hours * 3600.0, options.bits, options.faults, options.seed, options.scene)
     books, begun = Books(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="acula-soak-", dir=options.folder) as name:
@@ -265,4 +265,4 @@ def _command() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -23,8 +23,9 @@ import tomli_w
 
 from bench.arrivals import SITE, arrivals
 from bench.daemon import processor
+from bench.program import parser, run
 from edge.broker import HOST, broker
-from edge.errors import UserError, exit_status
+from edge.errors import UserError
 from edge.scene import compose_scene
 from edge.synthesis import SAMPLE_RATE_HZ
 
@@ -33,21 +34,19 @@ SCENES = 4
 SETTLING_S = 15.0
 
 
-def main() -> int:
-    """Measure and print; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m bench.streams", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--streams", type=int, default=32, help="sources (default: 32)")
-    parser.add_argument("--seconds", type=float, default=90.0, help="of sound (default: 90)")
-    options = parser.parse_args()
+def main() -> None:
+    """Measure and print."""
+    flags = parser("streams", __doc__)
+    flags.add_argument("--streams", type=int, default=32, help="sources (default: 32)")
+    flags.add_argument("--seconds", type=float, default=90.0, help="of sound (default: 90)")
+    run(flags, _measure)
+
+
+def _measure(options: argparse.Namespace) -> None:
     if options.seconds < 2 * SETTLING_S or options.streams < 1:
-        parser.error(f"give --seconds of at least {2 * SETTLING_S:g} and one stream or more")
-
-    def program() -> int:
-        with tempfile.TemporaryDirectory(prefix="acula-bench-") as name:
-            measure(Path(name), options.streams, options.seconds)
-        return 0
-
-    return exit_status(program)
+        raise UserError(f"give --seconds of at least {2 * SETTLING_S:g} and one stream or more")
+    with tempfile.TemporaryDirectory(prefix="acula-bench-") as name:
+        measure(Path(name), options.streams, options.seconds)
 
 
 def measure(folder: Path, streams: int, seconds: float) -> None:
@@ -111,4 +110,4 @@ def _watch(process: psutil.Process) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 from matplotlib import pyplot
 
-from align.figures import read_curves
+from align.figures import read_curves, save
 
 
 def plot_learning_curves(metrics: Path, image: Path) -> None:
-    """Draw the losses and the validation figures of a `metrics.csv` over epochs."""
+    """Draw the losses and the validation figures of a `metrics.csv` over epochs.
+
+    Raises:
+        OSError: as `align.figures.save`.
+    """
     curves = read_curves(metrics, by="epoch")
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for axis, prefix, title in zip(axes, ("train/", "validation/"), ("Loss", "Validation clips"), strict=True):
@@ -24,5 +25,4 @@ def plot_learning_curves(metrics: Path, image: Path) -> None:
         axis.grid(alpha=0.3)
         axis.legend()
     axes[0].set_yscale("log")
-    figure.savefig(image, dpi=110)
-    pyplot.close(figure)
+    save(figure, image)

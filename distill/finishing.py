@@ -5,7 +5,7 @@ What is learnt by then is frozen: nothing here changes what the student hears (`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from distill.kept import Kept
 from distill.lessons import Lessons, Views
 from distill.origins import corpora_of
 from distill.prompts import TextMap, fit_text_map
+from distill.student import Student
 from distill.teach_config import TeachSettings
 from distill.teacher import Teacher
 from distill.teaching import TeachingTask
@@ -101,10 +102,7 @@ def finish(
     for question in settings.tasks:
         fitted, asked = (of_recordings(question, views.clips.rows, found) for views, found in embedded.items())
         heads[question.name] = calibrate(fit_head(fitted), asked)
-    with torch.no_grad():
-        for row, head in enumerate(heads.values(), start=len(settings.events)):
-            student.window_head.weight[row] = torch.from_numpy(head.weight)
-            student.window_head.bias[row] = head.bias
+    put_heads(student, heads.values())
     figures |= {f"fitted/{name}": value for name, value in task.judge().items()}
     labels = (
         *(LabelSpec(name=event, kind="frame") for event in settings.events),
@@ -128,6 +126,14 @@ def finish(
         figures["text_agreement"] = text_map.agreement
         result = add_text_labels(result, text_map, texts, settings)
     return result, figures
+
+
+@torch.no_grad()
+def put_heads(student: Student, heads: Collection[Head]) -> None:
+    """Make the student's last labels those of the heads, in their order."""
+    for row, head in enumerate(heads, start=student.shape.labels - len(heads)):
+        student.window_head.weight[row] = torch.from_numpy(head.weight)
+        student.window_head.bias[row] = head.bias
 
 
 @torch.inference_mode()

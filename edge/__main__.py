@@ -1,4 +1,4 @@
-"""The program on the device: ``python -m edge {run,replay,score,verify,engine,devices,doctor,update}``.
+"""The program on the device: ``python -m edge {run,replay,score,verify,bench,engine,devices,doctor,update}``.
 
 Does: reads the command line, starts what it names, and turns a mistake of the user into one line on standard error and
 exit status 2. Does not: do the work. What a command needs is imported when that command runs, so that the others start
@@ -119,6 +119,23 @@ def _verify(parser: argparse.ArgumentParser, arguments: list[str], _started: flo
     return verify(_bundle_of(parsed, settings), parsed.backend)
 
 
+def _bench(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="length of the part at the pace of a microphone (default: 20)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
+    parsed, settings = _read_settings(parser, arguments)
+    if settings is None:
+        return 0
+    if not 1 <= parsed.seconds <= 86_400:
+        parser.error(f"--seconds {parsed.seconds:g}: give from 1 to 86400")
+    # As the daemon does.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from edge.bench import bench
+
+    return bench(settings, parsed.seconds, sys.stdout, as_json=parsed.json)
+
+
 def _engine(parser: argparse.ArgumentParser, arguments: list[str], _started: float) -> int:
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="bundle (default: the one that the daemon runs)")
     parser.add_argument("--rebuild", action="store_true", help="build even where an engine fits")
@@ -189,6 +206,7 @@ _COMMANDS = {
     "replay": ("hear recordings again, and print their events as JSON lines", _replay),
     "score": ("compare the events of replay with marked ones", _score),
     "verify": ("check a bundle: hashes, trust and golden outputs on this machine", _verify),
+    "bench": ("measure how much of this machine the analysis takes", _bench),
     "engine": ("build a bundle's TensorRT engine on this board, and prove it", _engine),
     "devices": ("list the sound inputs: what source.device may be, and how loud each is now", _devices),
     "doctor": ("check device, broker, clock, disk and bundle, and say what to do", _doctor),

@@ -26,7 +26,7 @@ def card(results: Results) -> str:
     labels = [choice.label for choice in results.choices]
     sections = [_purpose(results), training(results), _accuracy(results), events_section(results.events)]
     sections += [failures(results.failures), triggers(results.failures, labels)]
-    sections += [operating_points(results.choices), precision(results), _limitations(results)]
+    sections += [operating_points(results.choices), precision(results), limitations(results)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -273,7 +273,8 @@ was held against the rules of TensorRT 8.5 to 11 (`lint.json`) and run by ONNX R
 engine was built, and no speed on a board is known."""
 
 
-def _limitations(results: Results) -> str:
+def limitations(results: Results) -> str:
+    """What the figures do not show."""
     shipped = results.candidates[results.verdict.precision]
     weak = [
         f"- {label.label}: only {label.positives} test clips hold it, so its figures are weak."

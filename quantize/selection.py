@@ -182,7 +182,7 @@ class Selector:
         chosen = best(tried)
         for wider in WIDTHS[self._target][1:]:
             tried.append(self._try(Way(chosen.calibrator, wider)))
-            if tried[-1].drop < chosen.drop - WIDER_GAIN or (tried[-1].holds and not chosen.holds):
+            if earns_its_bits(tried[-1], chosen):
                 chosen = tried[-1]
         layers = self._layers(chosen)
         for layer in layers:
@@ -213,6 +213,11 @@ def quantise_in(way: Way, float32: Path, int8: Path, histograms: Mapping[str, Hi
     """Write an encoder quantised in a way for a target."""
     ranges = ranges_of(histograms, way.calibrator, target)
     quantise(float32, int8, ranges, target, weight_bits=way.weight_bits, keep_float=way.kept_float)
+
+
+def earns_its_bits(wider: Way, narrow: Way) -> bool:
+    """Whether wider weights win so much that CPUs without VNNI are left with their overflow."""
+    return wider.drop < narrow.drop - WIDER_GAIN or (wider.holds and not narrow.holds)
 
 
 def best(ways: Sequence[Way]) -> Way:

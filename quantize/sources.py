@@ -75,9 +75,7 @@ def by_source(
                 for chosen in (own, own & truth | ~truth, truth | own & ~truth)
             ]
             counts = int((own & truth).sum()), int((own & ~truth).sum())
-            # Of a source without the label, "its own with it against all" would be a figure of nothing; and vice versa.
-            with_label, without_label = (area if count else None for area, count in zip(areas[1:], counts, strict=True))
-            found.append(SourceAccuracy(label, source, *counts, areas[0], with_label, without_label))
+            found.append(SourceAccuracy(label, source, *counts, *areas))
     return tuple(found)
 
 

@@ -110,7 +110,7 @@ def _times(where: str, text: str) -> tuple[tuple[float, float], ...]:
             onset, offset = (float(part) for part in span.split("-"))
         except ValueError:
             raise CorpusError(f"{where}: cough_times has '{span}'; write onset-offset in seconds, 0.52-0.97") from None
-        if not 0 <= onset < offset < math.inf:
+        if not onset < offset < math.inf:
             raise CorpusError(f"{where}: cough_times has '{span}', which does not end after it starts")
         spans.append((onset, offset))
     return tuple(sorted(spans))

@@ -27,6 +27,9 @@ from edge.sections import UpdateSettings
 DEADLINE_S = 1800.0
 """Longest that one archive may take to come, so that a host that sends a byte at a time holds nothing up for ever."""
 
+RESERVE_BYTES = 16_000_000
+"""Stays free on the disk for events, whatever arrives."""
+
 _CHUNK_BYTES = 65_536
 _HTTPS_PORT = 443
 
@@ -47,9 +50,7 @@ def shown(origin: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def take(
-    origin: str, target: BinaryIO, settings: UpdateSettings, stopping: threading.Event, reserve_bytes: int = 0
-) -> str:
+def take(origin: str, target: BinaryIO, settings: UpdateSettings, stopping: threading.Event) -> str:
     """Copy an archive into `target`; return the SHA-256 of what was copied, in hexadecimal.
 
     Args:
@@ -57,14 +58,13 @@ def take(
         target: an empty file.
         settings: the limits, the hosts and what they ask for.
         stopping: once set, the copying is given up.
-        reserve_bytes: what is to stay free on the target's disk.
 
     Raises:
         UpdateError: it is no file or larger than `update.max_mb` or the disk; its host is not named, not reached or not
             trusted.
     """
     if is_url(origin):
-        return _fetch(origin, target, settings, stopping, reserve_bytes)
+        return _fetch(origin, target, settings, stopping)
     try:
         # Not blocking: a pipe without a writer would hold this up for ever.
         with open(origin, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
@@ -72,12 +72,12 @@ def take(
             if not stat.S_ISREG(status.st_mode):
                 raise UpdateError(f"{origin}: is no file; name an archive, a bundle as one .tar")
             _check_size(status.st_size, settings, origin)
-            return _copy(file, target, settings, stopping, origin, reserve_bytes)
+            return _copy(file, target, settings, stopping, origin)
     except OSError as error:
         raise UpdateError(f"{origin}: cannot be read: {error.strerror}") from error
 
 
-def _fetch(url: str, target: BinaryIO, settings: UpdateSettings, stopping: threading.Event, reserve_bytes: int) -> str:
+def _fetch(url: str, target: BinaryIO, settings: UpdateSettings, stopping: threading.Event) -> str:
     where = shown(url)
     _check_url(url, settings)
     request = urllib.request.Request(url, headers={"User-Agent": "acula-edge"})  # noqa: S310 - the scheme is checked
@@ -90,7 +90,7 @@ def _fetch(url: str, target: BinaryIO, settings: UpdateSettings, stopping: threa
             length = answer.headers.get("Content-Length", "")
             if length.isdecimal():
                 _check_size(int(length), settings, where)
-            digest = _copy(answer, target, settings, stopping, where, reserve_bytes)
+            digest = _copy(answer, target, settings, stopping, where)
     except urllib.error.HTTPError as error:
         raise UpdateError(f"{where}: the host answers {error.code} {responses.get(error.code, '')}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -108,7 +108,6 @@ def _copy(
     settings: UpdateSettings,
     stopping: threading.Event,
     where: str,
-    reserve_bytes: int,
 ) -> str:
     deadline = time.monotonic() + DEADLINE_S
     digest = hashlib.sha256()
@@ -118,8 +117,8 @@ def _copy(
         target.write(chunk)
         _check_size(target.tell(), settings, where)
         disk = os.fstatvfs(target.fileno())
-        if disk.f_bavail * disk.f_frsize < reserve_bytes + _CHUNK_BYTES:
-            raise UpdateError(f"{where}: does not fit on the disk, of which {reserve_bytes / 1e6:.0f} MB stay free")
+        if disk.f_bavail * disk.f_frsize < RESERVE_BYTES + _CHUNK_BYTES:
+            raise UpdateError(f"{where}: does not fit on the disk, of which {RESERVE_BYTES / 1e6:.0f} MB stay free")
         if stopping.is_set():
             raise UpdateError(f"{where}: given up, because the daemon stops")
         if time.monotonic() > deadline:

@@ -33,9 +33,6 @@ from edge.update.version import is_older
 
 log = structlog.get_logger()
 
-_RESERVE_BYTES = 16_000_000
-"""Stays free on the disk for events, whatever arrives."""
-
 
 @dataclass(frozen=True)
 class Installed:
@@ -118,7 +115,7 @@ class Installer:
         path = scratch / "bundle.tar"
         self._check_room(0 if fetch.is_url(origin) else _size(origin), "the archive")
         with open_private(path, new=True) as target:
-            actual = fetch.take(origin, target, self._settings.update, self._stopping, _RESERVE_BYTES)
+            actual = fetch.take(origin, target, self._settings.update, self._stopping)
         if sha256 and actual != sha256:
             raise UpdateError(f"{fetch.shown(origin)}: its SHA-256 is {actual[:12]}…, expected {sha256[:12]}…")
         self._check_room(path.stat().st_size, "what the archive holds")
@@ -148,11 +145,8 @@ class Installer:
 
     def _keep(self, folder: Path, digest: str) -> None:
         make_private(self.records.store)
-        place = self.records.store / digest
-        # There is none but after an update to it that was interrupted between the two renames, or that went back.
-        shutil.rmtree(place, ignore_errors=True)
         give_to_owner_of(self.records.store, folder)
-        folder.rename(place)
+        folder.rename(self.records.store / digest)
         sync_folder(self.records.store)
 
     def _switch(self, name: str, digest: str, trial: Trial) -> None:
@@ -179,8 +173,8 @@ class Installer:
 
     def _check_room(self, size: int, what: str) -> None:
         free = shutil.disk_usage(self.records.folder).free
-        if free < size + _RESERVE_BYTES:
-            need = (size + _RESERVE_BYTES) / 1e6
+        if free < size + fetch.RESERVE_BYTES:
+            need = (size + fetch.RESERVE_BYTES) / 1e6
             raise UpdateError(f"{self.records.folder}: {what} needs {need:.0f} MB free, there are {free / 1e6:.0f}")
 
     @contextmanager

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto
 
 from quantize.rules.graph import CONVOLUTIONS, DEQUANTISER, QUANTISER, WEIGHTED, Graph, attribute, depthwise
 from quantize.rules.rule import Case, Problem
@@ -48,14 +48,10 @@ def weights(case: Case) -> Iterator[Problem]:
 
 def biases(case: Case) -> Iterator[Problem]:
     """Rule 9."""
-    mend = "keep biases float32 (QuantizeBias=False)"
     for node in case.graph.of_type(*CONVOLUTIONS, "Gemm"):
-        if len(node.input) < 3 or not node.input[2]:
-            continue
-        if case.graph.dequantiser(node.input[2]) is not None:
-            yield Problem(case.graph.title(node), "its bias comes through DequantizeLinear", mend)
-        elif case.graph.element_type(node.input[2]) == TensorProto.INT32:
-            yield Problem(case.graph.title(node), "its bias is int32", mend)
+        if len(node.input) > 2 and case.graph.dequantiser(node.input[2]) is not None:
+            problem = "its bias comes through DequantizeLinear"
+            yield Problem(case.graph.title(node), problem, "keep biases float32 (QuantizeBias=False)")
 
 
 def both_or_neither(case: Case) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ import pytest
 from matplotlib import image
 
 from align.figures import plot_training, read_curves
+from tests.outboxes import disk_without_room
 
 LOG = """step,epoch,train/loss,train/alignment,validation/auroc_murmur,validation/recall_at_1,validation/median_rank
 9,0,1.5,1.25,,,
@@ -50,3 +51,10 @@ def test_training_too_short_to_have_logged_anything_leaves_no_plot(tmp_path: Pat
 
 def test_losses_that_are_not_finite_or_not_positive_do_not_stop_the_plot(tmp_path: Path) -> None:
     assert width(tmp_path, "step,train/loss,train/alignment\n1,nan,-0.5\n2,inf,-0.25\n3,1.0,0.0\n") > 0
+
+
+def test_full_disk_keeps_the_plot_that_was_there(tmp_path: Path) -> None:
+    before = width(tmp_path, LOG)
+    with disk_without_room(), pytest.raises(OSError, match="File too large"):
+        plot_training(log(tmp_path), tmp_path / "training.png")
+    assert image.imread(tmp_path / "training.png").shape[1] == before

@@ -48,7 +48,9 @@ def test_probe_minds_no_scale_of_the_embeddings() -> None:
 def test_penalty_is_chosen_on_people_left_out() -> None:
     """Each person's recordings are alike: who is on both sides is recognised, and no penalty would look best."""
     train = people(60, 0.0, 0, per_person=6)
-    assert fit_probe(train).best_score_ < 0.75
+    order = np.random.default_rng(0).permutation(len(train.answers))
+    mixed = Examples(train.features[order], train.answers[order], tuple(train.groups[row] for row in order))
+    assert fit_probe(mixed).best_score_ < 0.7
 
 
 @pytest.mark.parametrize(("flip", "word"), [(False, "yes"), (True, "no")])

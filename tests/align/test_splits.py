@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,15 @@ from hypothesis import strategies as st
 
 from align.corpora import CorpusError, Recording
 from align.corpora.recording import Split
-from align.corpora.splits import find_leaks, keep_together, refuse_leaks, split_by_group
+from align.corpora.splits import find_leaks, hold_out, keep_together, refuse_leaks, split_by_group
 
 
 def recording(group: str, number: int = 0, split: Split = "train", **labels: str) -> Recording:
     return Recording(Path(f"{group}-{number}.wav"), "c", group, split, "lung", "breath", labels=labels)
+
+
+def who(rows: Sequence[Recording], split: Split) -> str:
+    return "".join(row.group for row in rows if row.split == split)
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abc")), min_size=1, max_size=120), st.randoms())
@@ -44,6 +49,20 @@ def test_every_class_is_tested_in_proportion() -> None:
     assert tested["a"] in (19, 20, 21)
     assert tested["b"] in (3, 4, 5)
     assert tested["c"] in (1, 2)
+
+
+def test_people_stay_where_earlier_versions_put_them() -> None:
+    """Else people whom a student of an earlier version has heard would be tested, and no figure could be had again."""
+    rows = [recording(name) for name in "abcdefghijklmnopqrstuvwxyz"]
+    assert who(split_by_group(rows), "test") == "bdjrt"
+    assert who(split_by_group(rows), "validation") == "gin"
+    assert who(hold_out(rows, 0.2, seed=0), "validation") == "hy"
+    assert who(hold_out(rows, 0.2, seed=1), "validation") == "dipv"
+
+
+def test_person_in_training_and_validation_goes_to_training_whole() -> None:
+    mended, _ = keep_together([recording("ann"), recording("ann", 1, "validation")])
+    assert [row.split for row in mended] == ["train", "train"]
 
 
 def test_person_on_both_sides_goes_to_training_whole() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from align.statistics import auroc, auroc_difference, auroc_interval, bootstrap, clip_scores
+from align.statistics import Interval, auroc, auroc_difference, auroc_interval, bootstrap, clip_scores
 
 
 def test_auroc_counts_pairs_and_halves_ties() -> None:
@@ -45,17 +45,27 @@ def test_clip_shorter_than_a_second_is_scored_whole() -> None:
 
 
 def test_bootstrap_draws_groups_and_not_rows() -> None:
-    # Two persons, each with equal values throughout: every resample's mean is one of three.
-    values = np.array([0.0] * 50 + [1.0] * 50)
+    # Two persons with as many rows each, of mean 0.25 and 1: every resample's mean is one of three.
+    values = np.array([0.0] * 30 + [1.0] * 10 + [1.0] * 40)
     seen = set()
 
     def mean(rows: np.ndarray) -> float:
         seen.add(round(float(values[rows].mean()), 6))
         return float(values[rows].mean())
 
-    interval = bootstrap(mean, ["ann"] * 50 + ["ben"] * 50, rounds=200)
-    assert seen == {0.0, 0.5, 1.0}
-    assert (interval.value, interval.low, interval.high) == (0.5, 0.0, 1.0)
+    interval = bootstrap(mean, ["ann"] * 40 + ["ben"] * 40, rounds=200)
+    assert seen == {0.25, 0.625, 1.0}
+    assert interval == Interval(0.625, 0.25, 1.0)
+
+
+def test_bootstrap_of_a_mean_is_the_95_percent_interval_of_theory() -> None:
+    values = np.random.default_rng(1).standard_normal(100)
+    interval = bootstrap(lambda rows: float(values[rows].mean()), [str(index) for index in range(100)])
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * values.std() / 10, rel=0.05)
+
+
+def test_interval_is_written_as_value_low_and_high() -> None:
+    assert str(Interval(0.5, 0.25, 0.75)) == "0.500 [0.250, 0.750]"
 
 
 def test_bootstrap_is_repeatable() -> None:
@@ -63,6 +73,21 @@ def test_bootstrap_is_repeatable() -> None:
     labels, scores = rng.integers(2, size=80), rng.random(80)
     groups = [f"person-{index % 20}" for index in range(80)]
     assert auroc_interval(labels, scores, groups, rounds=100) == auroc_interval(labels, scores, groups, rounds=100)
+
+
+def test_recordings_of_one_person_do_not_make_an_interval_narrower() -> None:
+    rng = np.random.default_rng(0)
+    labels, first, second = rng.integers(2, size=40), rng.random(40), rng.random(40)
+    people = [f"person-{index}" for index in range(40)]
+    five = [np.repeat(each, 5) for each in (labels, first, second)]
+    theirs = list(np.repeat(people, 5))
+    assert auroc_interval(labels, first, people) == auroc_interval(*five[:2], theirs)
+    assert auroc_difference(labels, first, second, people) == auroc_difference(*five, theirs)
+
+
+def test_difference_is_above_zero_where_the_first_is_better() -> None:
+    labels, better, worse = [1, 1, 0, 0], [0.9, 0.8, 0.2, 0.1], [0.9, 0.3, 0.4, 0.1]
+    assert auroc_difference(labels, better, worse, list("abcd"), rounds=50).value == pytest.approx(0.25)
 
 
 def test_difference_of_a_score_with_itself_is_zero() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from align.corpora import CorpusError, hold_out, read_table
+from align.corpora.registry import list_corpus
 
 HEADER = "path,group,split,event,cough_times,licence,age\n"
 
@@ -20,9 +21,10 @@ def write(folder: Path, *lines: str, header: str = HEADER) -> Path:
 
 
 def test_row_is_read_whole(tmp_path: Path) -> None:
-    (row,) = read_table(write(tmp_path, "a.wav,ann,train,cough,1.5-1.9;0.25-0.75,CC0,41"))
+    (row,) = read_table(write(tmp_path, "a.wav,ann , train,cough,1.5-1.9;0.25-0.75,CC0, 41 "))
     assert row.path == tmp_path / "a.wav"
     assert (row.corpus, row.group, row.split, row.event, row.licence) == ("recordings", "ann", "train", "cough", "CC0")
+    assert row.modality == "airborne"
     assert row.times_s == ((0.25, 0.75), (1.5, 1.9))
     assert row.metadata == {"age": "41"}
 
@@ -80,6 +82,11 @@ def test_audio_instead_of_a_table_is_refused(tmp_path: Path) -> None:
     table.write_bytes(b"RIFF\xff\xfe\x00\x00WAVE" * 100)
     with pytest.raises(CorpusError, match="not a readable CSV"):
         read_table(table)
+
+
+def test_listing_leaves_the_splits_as_they_are_written(tmp_path: Path) -> None:
+    rows = [f"{number}.wav,person-{number},train,,,," for number in range(40)]
+    assert {row.split for row in list_corpus("table", write(tmp_path, *rows).parent).recordings} == {"train"}
 
 
 def test_held_out_groups_stay_whole_and_do_not_depend_on_order(tmp_path: Path) -> None:

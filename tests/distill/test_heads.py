@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from align.corpora import CorpusError
 from align.tasks import Examples
+from distill.finishing import put_heads
 from distill.heads import HOTTEST, Head, calibrate, calibration_error, fit_head, temperature
+from distill.student import Student, StudentShape
 
 
 def units(count: int, share: float, seed: int, separation: float = 1.5) -> Examples:
     """Embeddings of 4 numbers of which the first tells yes from no, each of another person."""
     rng = np.random.default_rng(seed)
     answers = rng.random(count) < share
-    features = rng.standard_normal((count, 4)).astype(np.float32) * 3.0 + 5.0
+    features = rng.standard_normal((count, 4)).astype(np.float32) * 3.0 + 50.0
     features[:, 0] += np.where(answers, separation, -separation) * 3.0
     return Examples(features, answers, tuple(f"p{n}" for n in range(count)))
 
@@ -60,12 +63,24 @@ def test_answers_that_logits_do_not_tell_get_the_highest_temperature() -> None:
     assert temperature(logits, np.array([False, True] * 50)) == pytest.approx(HOTTEST, rel=0.01)
 
 
+def test_heads_become_the_last_labels_of_a_student() -> None:
+    student = Student(StudentShape(labels=3, clip_labels=2, width=16, context_blocks=0, embedding_size=4))
+    event = student.window_head.bias[0].item()
+    heads = [Head(np.array([1.0, 2.0, 3.0, 4.0]), 5.0), Head(np.array([0.0, 0.0, 0.0, -1.0]), -2.0)]
+    put_heads(student, heads)
+    embeddings = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+    logits = student.window_head(torch.from_numpy(embeddings)).detach().numpy()
+    for column, head in enumerate(heads, start=1):
+        assert np.allclose(logits[:, column], head.logits(embeddings), atol=1e-5)
+    assert student.window_head.bias[0].item() == event
+
+
 def test_too_few_people_are_told() -> None:
     with pytest.raises(CorpusError, match="a probe needs 5 training people"):
         fit_head(units(30, 0.0, 0))
 
 
 def test_calibration_error_is_the_gap_in_each_bin() -> None:
-    given = np.array([0.95, 0.95, 0.95, 0.95, 0.15, 0.15])
-    answers = np.array([True, True, True, False, False, False])
+    given = np.array([1.0, 0.9, 0.95, 0.95, 0.15, 0.15])
+    answers = np.array([False, True, True, True, False, False])
     assert calibration_error(given, answers) == pytest.approx(4 / 6 * (0.95 - 0.75) + 2 / 6 * 0.15)

@@ -21,13 +21,21 @@ RATE = 4000
 VIEWS = 3
 
 
-def make_views(cache: Path, count: int = VIEWS, recordings: int = 5, seed: int = 0) -> Views:
-    rng = np.random.default_rng(0)
+def make_views(
+    cache: Path,
+    count: int = VIEWS,
+    recordings: int = 5,
+    seed: int = 0,
+    sound: int = 0,
+    length: int = RATE,
+    gain_db: float = 6.0,
+) -> Views:
+    rng = np.random.default_rng(sound)
     rows = [Recording(Path(f"{n}.wav"), "noise", f"p{n}", "train", "heart", "") for n in range(recordings)]
     samples = [rng.integers(-9000, 9000, 2 * RATE).astype(np.int16) for _ in rows]
     clips = Clips(rows, [row.path.name for row in rows], samples, [])
-    settings = ViewSettings.model_validate({"count": count, "cache": cache})
-    return Views(clips, settings, length=RATE, sample_rate_hz=RATE, seed=seed)
+    settings = ViewSettings.model_validate({"count": count, "cache": cache, "gain_db": gain_db})
+    return Views(clips, settings, length=length, sample_rate_hz=RATE, seed=seed)
 
 
 class Counting(Teacher):
@@ -87,12 +95,17 @@ def test_more_views_add_to_those_that_are_there(tmp_path: Path, teacher: Teacher
     assert Counting.asked == 5
 
 
-@pytest.mark.parametrize("change", ["teacher", "seed", "recordings"])
-def test_answers_to_another_question_are_not_taken(tmp_path: Path, teacher: Teacher, change: str) -> None:
+@pytest.mark.parametrize("change", ["teacher", "recipe", "seed", "recordings", "sound", "length", "gain_db"])
+def test_answers_to_another_question_are_not_taken(
+    tmp_path: Path, teacher: Teacher, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     learn(make_views(tmp_path), teacher)
     asked_of = plain_teacher(1) if change == "teacher" else teacher
     Counting.asked = 0
-    views = make_views(tmp_path, seed=int(change == "seed"), recordings=5 + (change == "recordings"))
+    if change == "recipe":
+        monkeypatch.setattr("distill.lessons.RECIPE", 2)
+    changed = {"seed": 1, "recordings": 6, "sound": 1, "length": RATE // 2, "gain_db": 3.0}
+    views = make_views(tmp_path, **{name: value for name, value in changed.items() if name == change})  # type: ignore[arg-type]
     learn(views, asked_of)
     assert Counting.asked == len(views)
 
@@ -103,6 +116,14 @@ def test_a_damaged_file_is_named(tmp_path: Path, teacher: Teacher) -> None:
     file.write_bytes(b"broken")
     with pytest.raises(UserError, match=r"view-00001.npy: damaged; delete it"):
         learn(make_views(tmp_path), teacher)
+
+
+def test_an_answer_that_is_no_number_is_told_and_not_kept(tmp_path: Path, teacher: Teacher) -> None:
+    with torch.no_grad():
+        next(teacher.encoder.parameters()).fill_(torch.nan)
+    with pytest.raises(UserError, match="a value of it is not finite; look at the teacher"):
+        learn(make_views(tmp_path), teacher)
+    assert not list(tmp_path.glob("*/*.npy"))
 
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, teacher: Teacher) -> None:

@@ -67,6 +67,10 @@ def test_a_student_that_lies_elsewhere_but_alike_has_nothing_to_learn(loss: torc
     assert float(loss(draw(12, 5, seed=3), teacher)) > 0.1
 
 
+def test_unrelated_embeddings_of_many_dimensions_are_not_taken_for_alike() -> None:
+    assert float(CenteredKernelAlignment()(draw(12, 60), draw(12, 60, seed=1))) > 0.8
+
+
 def test_soft_labels_are_the_divergence_of_softened_probabilities() -> None:
     z, t, temperature = draw(4, 2), 3 * draw(4, 2, seed=1), 2.0
     each = []
@@ -129,6 +133,23 @@ def test_losses_of_labels_that_nobody_asked_for_are_left_out() -> None:
     found = TeachingLoss(ObjectiveWeights())(without)
     assert set(found) == {"cosine", "smooth_l1", "relational"}
     assert all(bool(value.isfinite()) for value in found.values())
+
+
+@pytest.mark.parametrize("name", ["relational", "cka"])
+def test_distances_within_a_batch_are_those_of_the_student_itself(name: str) -> None:
+    losses = TeachingLoss(ObjectiveWeights(**{**NOTHING, name: 1.0}))
+    elsewhere = batch()._replace(projected=draw(8, 6, seed=9))
+    assert torch.equal(losses(elsewhere)[name], losses(batch())[name])
+    assert not torch.equal(losses(batch()._replace(embedding=draw(8, 4, seed=9)))[name], losses(batch())[name])
+
+
+def test_losses_are_computed_in_float32_whatever_the_net_is_trained_in() -> None:
+    losses = TeachingLoss(ObjectiveWeights(**dict.fromkeys(NAMES, 1.0)))
+    in_half = Taught(*(values.bfloat16() for values in batch()))
+    exact = losses(Taught(*(values.float() for values in in_half)))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = losses(in_half)
+    assert all(torch.equal(found[name], exact[name]) for name in NAMES)
 
 
 def test_events_are_of_steps_and_half_of_windows() -> None:

@@ -31,9 +31,11 @@ class CountingMaker:
         return self.maker.scene(rng)
 
 
-def fill(folder: Path, maker: CountingMaker, count: int = 3, *, seed: int = 5, people: str = "ann") -> ScenePool:
-    origin = {"recordings": [people]}
-    return compose(folder, maker, FRONT_END, count=count, seed=seed, workers=0, origin=origin)  # type: ignore[arg-type]
+def fill(
+    folder: Path, maker: CountingMaker, count: int = 3, *, seed: int = 5, people: str = "ann", low_hz: float = 50.0
+) -> ScenePool:
+    origin, front_end = {"recordings": [people]}, FRONT_END.model_copy(update={"low_hz": low_hz})
+    return compose(folder, maker, front_end, count=count, seed=seed, workers=0, origin=origin)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -62,8 +64,8 @@ def test_finished_shards_are_not_composed_again_and_missing_ones_are(tmp_path: P
         np.testing.assert_array_equal(again[index][1], whole[index])
 
 
-@pytest.mark.parametrize("change", [{"seed": 6}, {"people": "ben"}, {"count": 3}])
-def test_scenes_of_another_origin_are_composed_anew(tmp_path: Path, change: dict[str, int | str]) -> None:
+@pytest.mark.parametrize("change", [{"seed": 6}, {"people": "ben"}, {"count": 3}, {"low_hz": 60.0}])
+def test_scenes_of_another_origin_are_composed_anew(tmp_path: Path, change: dict[str, int | str | float]) -> None:
     fill(tmp_path / "scenes", CountingMaker(), 4)
     maker = CountingMaker()
     fill(tmp_path / "scenes", maker, **{"count": 4, **change})  # type: ignore[arg-type]

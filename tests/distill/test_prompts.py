@@ -62,6 +62,25 @@ def test_logits_have_mean_0_and_deviation_1_over_the_views(views: tuple[np.ndarr
     assert logits.std() == pytest.approx(1, rel=1e-2)
 
 
+def test_agreement_is_the_mean_cosine_to_where_the_teacher_puts_the_same_views(
+    views: tuple[np.ndarray, np.ndarray],
+) -> None:
+    student, teacher = views
+    aligned = alignment()
+    text_map = fit_text_map(student, teacher, aligned, SPEC)
+    with torch.inference_mode():
+        target = torch.nn.functional.normalize(aligned.audio_head(torch.from_numpy(teacher)), dim=1)
+    told = (torch.from_numpy(student) - text_map.mean) @ text_map.weight.T + target.mean(dim=0)
+    assert text_map.agreement == pytest.approx(float(torch.cosine_similarity(told, target).mean()), abs=1e-4)
+
+
+def test_a_dimension_of_the_student_that_says_nothing_is_no_error(views: tuple[np.ndarray, np.ndarray]) -> None:
+    student, teacher = views
+    with_dead_one = np.concatenate([student, np.zeros((VIEWS, 1), np.float32)], axis=1)
+    found = fit_text_map(with_dead_one, teacher, alignment(), SPEC)
+    assert found.agreement == pytest.approx(fit_text_map(student, teacher, alignment(), SPEC).agreement, abs=1e-3)
+
+
 def test_exchanged_texts_exchange_the_answer(views: tuple[np.ndarray, np.ndarray]) -> None:
     text_map = fit_text_map(*views, alignment(), SPEC)
     one, other = np.arange(SIDE, dtype=np.float32), np.ones(SIDE, dtype=np.float32)

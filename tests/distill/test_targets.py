@@ -53,12 +53,19 @@ def test_unmarked_clip_is_present_where_loud_absent_where_quiet_unknown_between(
     assert (targets[205:295, 0] == ABSENT).all()
 
 
+def test_speech_is_taught_of_a_clip_of_speech_and_a_glottal_pause_is_no_silence() -> None:
+    sounds = [(0.2, -10.0), (0.02, -120.0)] * 5
+    targets = annotate(recording("speech"), sound(*sounds, (1, -80)), RATE, LABELS)
+    assert (targets[5:105, 2] == PRESENT).all()
+    assert (targets[115:205, 2] == ABSENT).all()
+
+
 def test_breath_clip_is_present_where_loud_absent_in_its_pauses_unknown_between() -> None:
     targets = annotate(recording("breath"), sound((1, -40), (0.5, -47), (0.5, -60)), RATE, LABELS)
     assert (targets[10:90, 1] == PRESENT).mean() > 0.7
     assert (targets[105:145, 1] == UNKNOWN).all()
     assert (targets[155:, 1] == ABSENT).all()
-    assert (targets[:, 0] == ABSENT).all()
+    assert (targets[:, [0, 2]] == ABSENT).all()
 
 
 def test_steady_breath_clip_is_not_called_absent_of_breath() -> None:
@@ -71,6 +78,7 @@ def test_noise_between_words_is_no_breath_but_a_breath_between_them_may_be() -> 
     assert (targets[5:95, 1] == ABSENT).all()
     assert (targets[105:165, 1] == UNKNOWN).mean() > 0.9
     assert (targets[178:195, 1] == ABSENT).all()
+    assert (targets[:, 0] == ABSENT).all()
 
 
 def test_vowel_may_be_speech_but_is_no_breath() -> None:
@@ -93,6 +101,10 @@ def test_breath_before_a_cough_is_left_open() -> None:
     targets = annotate(recording("cough", (0.5, 0.9)), sound((0.5, -40), (0.5, -20), (1, -70)), RATE, LABELS)
     assert (targets[5:50, 1] == UNKNOWN).all()
     assert (targets[50:90, 1] == ABSENT).all()
+
+
+def test_targets_have_a_row_each_10_ms_at_any_rate() -> None:
+    assert annotate(recording("cough", (0.5, 0.9)), np.ones(8000, dtype=np.float32), 4000, LABELS).shape == (200, 3)
 
 
 def test_silent_clip_is_no_error() -> None:

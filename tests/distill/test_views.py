@@ -32,6 +32,8 @@ def test_a_view_is_a_function_of_recording_number_and_seed() -> None:
     settings = ViewSettings.model_validate({})
     other = make_view(samples, "b.wav", 5, length=RATE, sample_rate_hz=RATE, settings=settings, seed=0)
     assert not np.array_equal(view(samples, 5), other)
+    other = make_view(samples, "a.wav", 5, length=RATE, sample_rate_hz=RATE, settings=settings, seed=1)
+    assert not np.array_equal(view(samples, 5), other)
 
 
 def test_a_view_without_changes_is_a_piece_of_the_recording() -> None:
@@ -47,6 +49,12 @@ def test_a_recording_as_long_as_a_view_is_heard_in_a_circle() -> None:
     assert piece[0] != 0
 
 
+def test_a_recording_of_less_than_two_views_is_heard_from_anywhere() -> None:
+    samples = np.arange(3 * RATE // 2, dtype=np.int16)
+    starts = [round(view(samples, number, **PLAIN)[0] * 32768) for number in range(20)]
+    assert max(starts) > RATE // 2
+
+
 @pytest.mark.parametrize("number", range(8))
 def test_noise_has_the_level_that_was_asked_for(number: int) -> None:
     clean = view(tone(3.0), number, **PLAIN)
@@ -54,6 +62,20 @@ def test_noise_has_the_level_that_was_asked_for(number: int) -> None:
     # The same draws come first, so the piece is the same.
     ratio_db = 10 * np.log10(np.mean(clean**2) / np.mean((noisy - clean) ** 2))
     assert ratio_db == pytest.approx(12.0, abs=0.5)
+
+
+def test_views_are_louder_and_quieter_than_their_recording() -> None:
+    settings = PLAIN | {"gain_db": 6.0}
+    gains = [view(tone(3.0), number, **settings).std() / view(tone(3.0), number, **PLAIN).std() for number in range(20)]
+    assert 0.5 < min(gains) < 0.8
+    assert 1.2 < max(gains) < 2.0
+
+
+def test_a_tilt_changes_each_band_by_its_own_gain() -> None:
+    noise = np.random.default_rng(0).integers(-3000, 3000, 3 * RATE).astype(np.int16)
+    plain, tilted = view(noise, **PLAIN), view(noise, **(PLAIN | {"tilt_db": 12.0}))
+    change_db = 20 * np.log10(np.abs(np.fft.rfft(tilted))[20:] / np.abs(np.fft.rfft(plain))[20:])
+    assert np.ptp(change_db) > 3.0
 
 
 def test_gain_never_leads_past_full_scale() -> None:
@@ -71,6 +93,9 @@ def test_colour_changes_a_tone_by_the_response_at_its_frequency() -> None:
     assert np.allclose(louder, samples * 10 ** (6 / 20), atol=1e-4)
     low_only = coloured(samples, RATE, np.array([9.0, 0.0, 0.0, 0.0, 0.0, 0.0]))
     assert np.std(low_only) == pytest.approx(np.std(samples), rel=0.02)
+    # 200 Hz lies half-way between the corners at 126 and 317 Hz, as octaves go.
+    above = coloured(samples, RATE, np.array([0.0, 0.0, 0.0, 6.0, 0.0, 0.0]))
+    assert np.std(above) == pytest.approx(10 ** (3 / 20) * np.std(samples), rel=0.01)
 
 
 def test_the_teacher_hears_the_same_sound_at_its_rate() -> None:

@@ -47,6 +47,30 @@ def test_windows_hold_every_label_and_nothing_that_is_no_number(pool: ScenePool)
     assert all(any((steps[:, column] == PRESENT).any() for _, steps in windows) for column in range(3))
 
 
+@pytest.fixture(scope="module")
+def loud_in_the_middle() -> WindowDataset:
+    """Windows of a scene that is present and loud from its fourth second on for two seconds, and silent otherwise."""
+    log_mel, targets = np.full((798, 64), SILENCE, dtype=np.float16), np.zeros((800, 3), dtype=np.int8)
+    log_mel[400:600], targets[400:600] = 0.0, PRESENT
+    return WindowDataset([(log_mel, targets)], FRONT_END, 2.0, seed=0)  # type: ignore[arg-type]
+
+
+def test_targets_are_of_the_moments_that_are_heard(loud_in_the_middle: WindowDataset) -> None:
+    for index in range(128):
+        log_mel, steps = loud_in_the_middle[index]
+        loud = (log_mel[0, :196] > SILENCE + 1).reshape(49, 4).sum(dim=1) >= 2
+        assert torch.equal(steps[:49, 0] == PRESENT, loud)
+
+
+def test_some_windows_begin_with_their_scene_and_half_are_at_another_gain() -> None:
+    scene = np.full((798, 64), 1.0, dtype=np.float16), np.zeros((800, 3), dtype=np.int8)
+    scene[0][0] = 3.0
+    dataset = WindowDataset([scene], FRONT_END, 2.0, seed=0)  # type: ignore[arg-type]
+    windows = [dataset[index][0] for index in range(200)]
+    assert 0.05 < np.mean([bool(log_mel[0, 0] > log_mel[0, 1] + 1) for log_mel in windows]) < 0.2
+    assert 0.4 < np.mean([float(log_mel[0, 1]) != 1.0 for log_mel in windows]) < 0.6
+
+
 def test_some_windows_end_in_digital_silence_and_claim_nothing_there(pool: ScenePool) -> None:
     windows = [WindowDataset(pool, FRONT_END, 2.0, seed=0)[index] for index in range(128)]
     cut = [steps for log_mel, steps in windows if (log_mel[:, -4:] == SILENCE).all() and (log_mel != SILENCE).any()]

@@ -125,6 +125,12 @@ def test_count_error_of_a_short_recording_is_scaled_to_an_hour() -> None:
     assert (error.mae_per_hour, error.bias_per_hour, error.bins, error.bin_hours) == (4.0, -4.0, 1, 0.25)
 
 
+def test_count_error_is_by_stretches_as_near_to_an_hour_as_can_be() -> None:
+    error = count_error([Recording("a.wav", recording_s=6000.0)])
+    assert error is not None
+    assert (error.bins, error.bin_hours) == (2, pytest.approx(5 / 6))
+
+
 def test_count_error_is_none_when_a_length_is_unknown() -> None:
     assert count_error([Recording("a.wav", recording_s=60.0), Recording("b.wav")]) is None
 
@@ -144,6 +150,11 @@ def test_score_takes_hours_from_lengths_unless_they_are_given() -> None:
     assert given_hours.fp_per_hour_interval is not None
     assert given_hours.fp_per_hour_interval.high == pytest.approx(poisson_interval(2).high / 2.0)
     assert given_hours.fp_per_hour_upper is None
+
+
+def test_score_tells_nothing_an_hour_where_a_length_is_unknown() -> None:
+    report = score([Recording("a", (), (5.0,), 3600.0), Recording("b", (), (2.0,))])
+    assert (report.hours, report.fp_per_hour) == (None, None)
 
 
 def test_score_without_false_positives_has_a_one_sided_bound() -> None:
@@ -167,7 +178,22 @@ def test_score_without_a_mistake_is_not_certain_of_it() -> None:
     assert report.intervals["f1"].low < 0.95
 
 
-@pytest.mark.parametrize("options", [{"tolerance_s": 0.0}, {"tolerance_s": math.nan}, {"hours": -1.0}])
+def test_score_that_found_nothing_right_is_not_certain_of_it() -> None:
+    report = score([Recording(str(i), (1.0, 2.0), (5.0,)) for i in range(10)])
+    assert report.intervals["sensitivity"] == wilson_interval(0, 20)
+    assert report.intervals["ppv"] == wilson_interval(0, 10)
+
+
+def test_interval_of_f1_without_a_draw_is_that_of_the_share_of_all_events_that_were_hit() -> None:
+    report = score([Recording("a", (1.0, 2.0, 3.0, 4.0), (1.0, 2.0, 3.0, 9.0))])
+    share = wilson_interval(3, 5)
+    assert report.intervals["f1"].low == pytest.approx(2 * share.low / (1 + share.low))
+    assert report.intervals["f1"].high == pytest.approx(2 * share.high / (1 + share.high))
+
+
+@pytest.mark.parametrize(
+    "options", [{"tolerance_s": 0.0}, {"tolerance_s": math.inf}, {"tolerance_s": math.nan}, {"hours": -1.0}]
+)
 def test_score_refuses_a_tolerance_or_hours_that_are_not_above_0(options: dict[str, float]) -> None:
     with pytest.raises(UserError, match="give a number above 0"):
         score([Recording("a")], **options)

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edge.bundle import Bundle, load_bundle, write_manifest
 from edge.config import Settings
 from edge.errors import UpdateError
-from edge.update import install as install_module
 from edge.update.archive import pack
 from edge.update.install import Installer
 from edge.update.record import RecordFile
@@ -140,7 +139,7 @@ def test_bundle_without_a_label_that_the_settings_name_is_refused(tiny_bundle_pa
 def test_disk_without_room_is_told_before_anything_is_written(
     tiny_bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(install_module, "_RESERVE_BYTES", 2**60)
+    monkeypatch.setattr("edge.update.fetch.RESERVE_BYTES", 2**60)
     device = settings(tiny_bundle_path, tmp_path / "state")
     refuse(device, archive_of(tiny_bundle_path, tmp_path), "the archive needs .* MB free, there are")
 

@@ -100,6 +100,18 @@ def test_activations_are_uint8_and_weights_int8_per_channel(bundles: tuple[Bundl
         assert np.abs(weight.astype(int)).max() <= 64
 
 
+def test_cpu_graph_adds_and_cuts_off_in_int8_and_gives_the_embedding_in_float(bundles: tuple[Bundle, Bundle]) -> None:
+    model = onnx.load(str(bundles[1].encoder_path))
+    produced = {name: node.op_type for node in model.graph.node for name in node.output}
+    quantised = {node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    adds = [node for node in model.graph.node if node.op_type == "Add"]
+    assert adds
+    for node in adds:
+        assert [produced[name] for name in node.input] == ["DequantizeLinear"] * 2
+        assert node.output[0] in quantised
+    assert produced["embedding"] == "Gemm"
+
+
 def test_first_convolution_and_what_makes_the_scores_stay_float(bundles: tuple[Bundle, Bundle]) -> None:
     excluded = float_nodes(onnx.load(str(bundles[0].encoder_path)))
     assert len(excluded) == 3
@@ -127,12 +139,15 @@ def test_jetson_graph_is_symmetric_int8_with_float_bias(bundles: tuple[Bundle, B
         assert (stored[node.input[1]] > 0.0).all()
         assert stored[node.input[2]].dtype == np.int8 and not stored[node.input[2]].any()
     produced = {node.output[0]: node.op_type for node in model.graph.node}
+    weights = [node.input[0] for node in pairs if stored[node.input[1]].ndim]
     excluded = float_nodes(onnx.load(str(bundles[0].encoder_path)))
+    assert len(weights) == sum(node.op_type in ("Conv", "Gemm") for node in model.graph.node) - len(excluded)
     for node in model.graph.node:
         if node.op_type in ("Conv", "Gemm"):
             expected = node.name not in excluded
             assert [produced.get(name) == "DequantizeLinear" for name in node.input[:2]] == [expected] * 2
             assert produced.get(node.input[2]) != "DequantizeLinear"
+    assert all(stored[name].dtype == np.int8 for name in weights)
 
 
 def test_jetson_graph_has_no_pair_between_a_convolution_and_its_relu_or_add(for_jetson: Bundle) -> None:

@@ -61,6 +61,12 @@ def test_drop_that_is_allowed_ships_and_is_told() -> None:
     assert "no label" not in verdict.reason
 
 
+@pytest.mark.parametrize("drop", [0.03, float("nan")])
+def test_worst_label_is_told(drop: float) -> None:
+    worse = LabelAccuracy("speech", 9, 9, Interval(0.9, 0.8, 1.0), Interval(drop, 0.02, 0.04))
+    assert Candidate(1000, 1.0, (*_candidate(1.0, 0.02).accuracy, worse)).worst.label == "speech"
+
+
 def test_worst_label_is_told_first() -> None:
     worse = LabelAccuracy("speech", 9, 9, Interval(0.9, 0.8, 1.0), Interval(0.03, 0.02, 0.04))
     int8 = Candidate(1000, 1.0, (*_candidate(1.0, 0.02).accuracy, worse))

@@ -132,7 +132,7 @@ def test_events_that_run_together_are_split() -> None:
 
 
 def test_curve_shows_what_a_lower_threshold_costs() -> None:
-    recordings = [_track((1.0, 0.95), onsets_s=(1.0,))]
+    recordings = [_track((1.0, 0.95), (3.0, 0.5), onsets_s=(1.0,))]
     choice = choose_for_events("cough", recordings, [_track((1.0, 0.5), duration_s=3600.0)], FRAME_S)
     low, high = choice.curve[0], next(row for row in choice.curve if row[0] == choice.point.on)
     assert choice.columns == ("on", "sensitivity", "PPV", "F1", "false positives / h of scenes")
@@ -155,6 +155,23 @@ def test_silence_is_not_preferred_for_being_quiet() -> None:
     rows = {row[0]: row for row in choice.curve}
     assert rows[choice.point.on][1] == 1.0
     assert rows[choice.point.on][4] > 4.0
+
+
+def test_point_that_is_kept_is_measured_and_stays_as_it_is() -> None:
+    kept = OperatingPoint(
+        on=0.3, off=0.21, minimum_duration_s=0.12, merge_gap_s=0.08, refractory_s=0.24, split_depth=0.15
+    )
+    recordings = [_track((1.0, 0.9), (3.0, 0.5), onsets_s=(1.0,))]
+    choice = choose_for_events("cough", recordings, [], FRAME_S, kept=kept)
+    assert (choice.point, choice.value) == (kept, pytest.approx(2 / 3))
+    peaks = np.array([0.9, 0.8, 0.4, 0.1], dtype=np.float32)
+    of_clips = choose_for_clips("breath", peaks, np.array([True, True, False, False]), kept=kept)
+    assert (of_clips.point, of_clips.value) == (kept, 0.75)
+
+
+def test_clip_that_reaches_the_threshold_counts_as_heard() -> None:
+    choice = choose_for_clips("breath", np.array([0.5, 0.5], dtype=np.float32), np.array([True, False]))
+    assert next(row for row in choice.curve if row[0] == 0.5) == (0.5, 1.0, 0.0, 0.5)
 
 
 def test_clip_threshold_is_the_middle_of_the_best() -> None:
@@ -202,6 +219,17 @@ def test_sounds_of_a_scene_stand_apart_and_are_known_by_their_time() -> None:
         for onset_s, _ in placed.sound.marks_s:
             assert scene.cause(placed.start_s + onset_s + 0.01) == placed.sound.kind + ", within a mark"
     assert scene.cause(0.0) == "ambience"
+
+
+def test_scene_has_as_many_sounds_an_hour_as_a_noisy_home_and_no_cough_that_nobody_marked() -> None:
+    recording = Recording(Path("d.flac"), "own", "d", "validation", "airborne", "cough")
+    composer = Composer([*_clips(), (recording, np.ones(16_000, dtype=np.float32))], "cough", 16_000)
+    scenes = [composer.scene(np.random.default_rng(seed)) for seed in range(2)]
+    placed = [item.sound.kind for scene in scenes for item in scene.placed]
+    assert sum(len(item.sound.marks_s) == 0 for scene in scenes for item in scene.placed) == placed.count("dog")
+    # 30 and 60 an hour, in twenty minutes.
+    assert 4 <= placed.count("cough") <= 20
+    assert 10 <= placed.count("dog") <= 35
 
 
 def test_scenes_are_the_same_twice() -> None:

@@ -13,12 +13,12 @@ from edge.backends.base import Output
 from edge.bundle import Bundle
 from quantize.bundling import draft_manifest
 from quantize.checkpoint import Checkpoint
-from quantize.parity import accuracy, output_error, score_track
+from quantize.parity import accuracy, linear_cka, output_error, score_track
 from quantize.recordings import LabelledClip
 
 
-def _clip(number: int, holds: bool | None) -> LabelledClip:
-    recording = Recording(Path(f"{number}.wav"), "own", f"person-{number}", "test", "airborne", "x")
+def _clip(number: int, holds: bool | None, people: int = 100) -> LabelledClip:
+    recording = Recording(Path(f"{number}.wav"), "own", f"person-{number % people:02}", "test", "airborne", "x")
     return LabelledClip(recording, np.zeros(1, dtype=np.float32), 1.0, (holds,))
 
 
@@ -38,14 +38,24 @@ def test_drop_is_the_checkpoints_auroc_less_the_candidates() -> None:
 
 
 def test_clips_without_an_answer_are_left_out() -> None:
-    clips = [_clip(0, True), _clip(1, True), _clip(2, False), _clip(3, False), _clip(4, None)]
-    tracks = _tracks(0.9, 0.8, 0.2, 0.1, 1.0)
+    clips = [_clip(0, True), _clip(1, True), _clip(2, True), _clip(3, False), _clip(4, False), _clip(5, None)]
+    tracks = _tracks(0.9, 0.8, 0.7, 0.2, 0.1, 1.0)
     (label,) = accuracy(["cough"], clips, tracks, tracks, rounds=100)
-    assert (label.positives, label.negatives, label.auroc.value, label.drop.value) == (2, 2, 1.0, 0.0)
+    assert (label.positives, label.negatives, label.auroc.value, label.drop.value) == (3, 2, 1.0, 0.0)
+
+
+def test_intervals_are_over_people_and_not_over_clips() -> None:
+    rng = np.random.default_rng(0)
+    after, before = rng.random(20).tolist(), rng.random(20).tolist()
+    once = [_clip(number, number % 2 == 0, people=20) for number in range(20)]
+    often = [_clip(number, number % 2 == 0, people=20) for number in range(100)]
+    (of_people,) = accuracy(["cough"], once, _tracks(*after), _tracks(*before), rounds=100)
+    (of_clips,) = accuracy(["cough"], often, _tracks(*(5 * after)), _tracks(*(5 * before)), rounds=100)
+    assert (of_people.auroc, of_people.drop) == (of_clips.auroc, of_clips.drop)
 
 
 class _Fixed:
-    """Gives each window's first sample as every score and a fixed embedding plus an offset."""
+    """Gives each window's first sample as every score and a fixed embedding plus an offset, larger by the second."""
 
     name = "fixed"
 
@@ -54,7 +64,7 @@ class _Fixed:
 
     def infer(self, waveform: NDArray[np.float32]) -> Output:
         scores = np.full((25, 3), waveform[0] + self._offset, dtype=np.float32)
-        embedding = np.array([3.0 + self._offset, 4.0], dtype=np.float32)
+        embedding = np.array([3.0 + self._offset * (1 + waveform[1]), 4.0], dtype=np.float32)
         return Output(np.zeros((64, 98), dtype=np.float32), embedding, scores)
 
 
@@ -70,6 +80,23 @@ def test_output_error_has_the_figures_of_a_known_offset() -> None:
     assert error.max_embedding == pytest.approx(0.1, abs=1e-6)
     assert error.sqnr_db == pytest.approx(10 * np.log10(25 / 0.01), abs=1e-3)
     assert error.cosine_mean == pytest.approx((3 * 3.1 + 16) / (5 * np.hypot(3.1, 4)), abs=1e-6)
+
+
+def test_output_error_tells_the_worst_window() -> None:
+    windows = np.zeros((4, 10), dtype=np.float32)
+    windows[2, 1] = 9.0
+    error = output_error(_Fixed(), _Fixed(0.1), windows)
+    assert error.max_embedding == pytest.approx(1.0, abs=1e-6)
+    assert error.cosine_min == pytest.approx((3 * 4 + 16) / (5 * np.hypot(4, 4)), abs=1e-6)
+    assert error.cosine_min < error.cosine_mean
+
+
+def test_cka_is_1_for_a_geometry_that_is_turned_scaled_and_moved_and_small_for_another() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 5))
+    turn = np.linalg.qr(rng.standard_normal((5, 5)))[0]
+    assert linear_cka(x, 3.0 * x @ turn + 7.0) == pytest.approx(1.0)
+    assert linear_cka(x, rng.standard_normal((200, 5))) < 0.1
 
 
 def test_score_track_covers_a_recording_to_its_last_frame(checkpoint: Checkpoint, tmp_path: Path) -> None:

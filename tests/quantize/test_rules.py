@@ -16,7 +16,17 @@ from quantize.rules import Finding, lint, target
 from quantize.rules.__main__ import main
 from quantize.rules.linter import RULES
 from tests import qdq
-from tests.broken_graphs import BROKEN, Break, unsigned, varying_batch
+from tests.broken_graphs import (
+    BROKEN,
+    Break,
+    before_sigmoid,
+    first_in_int8,
+    float_weights,
+    head_in_int8,
+    second_file,
+    unsigned,
+    varying_batch,
+)
 
 VERSIONS = ("8.5", "8.6", "10.3", "10.13", "11.x")
 
@@ -61,10 +71,79 @@ def test_errors_are_refused_by_every_version(version: str, spoil: Break) -> None
     assert lint(model, target(version)).errors
 
 
+def test_share_is_of_the_multiplications() -> None:
+    stem, layer, head = 16 * 8 * 8 * 9, 16 * 8 * 8 * 9 * 16, 16 * 3
+    model = qdq.good_graph()
+    assert lint(model, target("10.3")).int8_share == pytest.approx(3 * layer / (3 * layer + stem + head))
+    float_weights(model)
+    assert lint(model, target("10.3")).int8_share == pytest.approx(2 * layer / (3 * layer + stem + head))
+
+
+def test_pair_may_stand_before_a_pooling_that_it_can_be_moved_across() -> None:
+    model = qdq.good_graph()
+    qdq.insert(model, "right", "MaxPool", ["left_relu_dq"], "pooled", kernel_shape=[1, 1])
+    qdq.reroute(model, "right", 0, "pooled")
+    assert findings(model) == []
+
+
+def test_constant_may_be_a_node() -> None:
+    model = qdq.good_graph()
+    (scale,) = (one for one in model.graph.initializer if one.name == "stem_relu_scale")
+    model.graph.initializer.remove(scale)
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["stem_relu_scale"], name="scale", value=scale))
+    assert findings(model) == []
+
+
+def test_arithmetic_on_shapes_may_be_in_int64() -> None:
+    model = qdq.good_graph()
+    qdq.store(model, "half", np.array([1, 1, 2, 2]))
+    qdq.insert(model, "pool", "Shape", ["last_relu"], "sizes")
+    qdq.insert(model, "pool", "Div", ["sizes", "half"], "halved")
+    assert 14 not in {finding.rule for finding in findings(model)}
+
+
+def test_constant_that_is_added_is_no_skip_branch() -> None:
+    model = qdq.good_graph()
+    qdq.store(model, "shift", np.ones((1, qdq.CHANNELS, 1, 1), np.float32))
+    qdq.insert(model, "last_relu", "Add", ["last", "shift"], "shifted")
+    qdq.reroute(model, "last_relu", 0, "shifted")
+    assert findings(model) == []
+
+
+def test_scales_of_a_transposed_linear_layer_are_along_its_rows() -> None:
+    model = qdq.good_graph()
+    head_in_int8(model)
+    assert {finding.rule for finding in findings(model)} == {12}
+
+
+def test_output_channels_of_a_transposed_convolution_are_its_second_axis() -> None:
+    model = qdq.good_graph()
+    qdq.node(model, "left").op_type = "ConvTranspose"
+    weights = qdq.constant(model, "left_w")
+    weights[:, 5] = 0.0
+    qdq.store(model, "left_w", weights)
+    assert [finding.rule for finding in findings(model)] == [6, 6, 19]
+    for name in ("left_w_q", "left_w_dq"):
+        qdq.node(model, name).attribute[0].i = 1
+    (dead,) = findings(model)
+    assert "the first is 5" in str(dead)
+
+
 def test_narrow_convolutions_are_told() -> None:
     found = findings(qdq.good_graph(channels=24))
     assert {finding.rule for finding in found} == {18}
     assert "24 channels in, 24 out" in str(found[0])
+
+
+def test_convolution_that_is_narrow_on_one_side_is_told() -> None:
+    model = qdq.good_graph()
+    first_in_int8(model)
+    assert [finding.problem[:25] for finding in findings(model) if finding.rule == 18] == ["1 channels in, 16 out: no"]
+    model = qdq.good_graph()
+    for name, shape in (("last_w", (24, 16, 3, 3)), ("last_b", (24,)), ("last_w_scale", (24,)), ("head_w", (24, 3))):
+        qdq.store(model, name, np.full(shape, 0.01, np.float32))
+    qdq.store(model, "last_w_zero", np.zeros(24, np.int8))
+    assert [finding.problem[:26] for finding in findings(model)] == ["16 channels in, 24 out: no"]
 
 
 def _depthwise_swish() -> ModelProto:
@@ -77,7 +156,11 @@ def _depthwise_swish() -> ModelProto:
 
 def test_depthwise_convolution_before_a_swish_fails_in_8_5_alone() -> None:
     assert [finding.rule for finding in lint(_depthwise_swish(), target("8.5.2")).errors] == [21]
-    assert lint(_depthwise_swish(), target("8.6")).errors == ()
+    assert lint(_depthwise_swish(), target("8.6")).findings == ()
+    in_float = _depthwise_swish()
+    qdq.reroute(in_float, "left", 0, "stem_relu")
+    qdq.reroute(in_float, "left", 1, "left_w")
+    assert lint(in_float, target("8.5.2")).errors == ()
 
 
 def test_depthwise_convolution_needs_scales_per_channel() -> None:
@@ -116,6 +199,8 @@ def test_half_precision_scales_are_for_strongly_typed_builds() -> None:
     qdq.store(model, "stem_relu_scale", np.array(0.05, np.float16))
     assert 4 in {finding.rule for finding in findings(model, "10.3")}
     assert 4 not in {finding.rule for finding in findings(model, "10.13")}
+    qdq.store(model, "stem_relu_scale", np.array(1e-5, np.float16))
+    assert 4 in {finding.rule for finding in lint(model, target("10.13")).errors}
 
 
 def test_squeeze_and_excitation_stays_float() -> None:
@@ -167,13 +252,17 @@ def test_program_accepts_a_good_file(model_path: Path, capsys: pytest.CaptureFix
     assert "TensorRT 8.5: accepted by these rules, 0 warnings" in capsys.readouterr().out
 
 
-def test_program_refuses_a_broken_file_and_prints_json(model_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("spoil", "status", "rule"), [(unsigned, 1, 5), (second_file, 1, 16), (before_sigmoid, 0, 12)])
+def test_program_refuses_a_broken_file_and_prints_json(
+    spoil: Break, status: int, rule: int, model_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = onnx.load(str(model_path))
-    unsigned(model)
+    spoil(model)
     onnx.save(model, str(model_path))
-    assert main([str(model_path), "--json"]) == 1
+    assert main([str(model_path), "--json"]) == status
     told = json.loads(capsys.readouterr().out)
-    assert told["accepted"] is False
+    assert told["accepted"] is (status == 0)
+    assert told["findings"][0]["rule"] == rule
     assert {"rule", "title", "severity", "node", "problem", "mend"} == set(told["findings"][0])
 
 

@@ -10,15 +10,16 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
-from align.corpora import read_table
+from align.corpora import Recording, read_table
 from distill.student import Student
 from quantize.calibration import RECIPES, float_nodes, quantised_nodes
 from quantize.checkpoint import Checkpoint
 from quantize.graph import export_encoder
 from quantize.histograms import CALIBRATORS, Histogram, collect
 from quantize.recordings import LabelledClip, load_labelled
-from quantize.selection import Selector, Way, Windows, best, quantise_in
+from quantize.selection import Selector, Way, Windows, best, earns_its_bits, quantise_in
 from quantize.windows import draw_windows, log_mels, loudest_windows
 
 
@@ -36,11 +37,63 @@ def test_least_lost_auroc_wins_where_none_holds() -> None:
     assert best(ways).calibrator == "entropy"
 
 
+@pytest.mark.parametrize(
+    ("narrow", "wider", "earned"),
+    [
+        ((30.0, 0.003), (40.0, 0.0025), False),
+        ((30.0, 0.003), (40.0, 0.001), True),
+        ((30.0, 0.0055), (40.0, 0.005), True),
+        ((30.0, 0.006), (40.0, 0.0055), False),
+    ],
+)
+def test_wider_weights_must_win_much_or_be_the_only_ones_that_hold(
+    narrow: tuple[float, float], wider: tuple[float, float], earned: bool
+) -> None:
+    assert earns_its_bits(_way("minmax", *wider), _way("minmax", *narrow)) is earned
+
+
 @pytest.mark.parametrize("change", [{"drop": 0.0051}, {"sqnr_db": 19.0}, {"cosine": 0.99}, {"drop": float("nan")}])
 def test_way_that_misses_one_aim_does_not_hold(change: dict[str, float]) -> None:
     good = {"sqnr_db": 30.0, "cosine": 0.999, "drop": 0.0}
     assert Way("minmax", 8, **good).holds  # type: ignore[arg-type]
     assert not Way("minmax", 8, **(good | change)).holds  # type: ignore[arg-type]
+
+
+def _encoder(path: Path, factors: list[float]) -> Path:
+    """Scores are the bands of the log-mel (1, 4, 50), each times its factor, and the embedding is their mean."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["log_mel", "factors"], ["scaled"]),
+            helper.make_node("Transpose", ["scaled"], ["scores"], perm=[0, 2, 1]),
+            helper.make_node("ReduceMean", ["scaled"], ["embedding"], axes=[2], keepdims=0),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("log_mel", TensorProto.FLOAT, [1, 4, 50])],
+        [
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, 4]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 50, 4]),
+        ],
+        [numpy_helper.from_array(np.array(factors, np.float32).reshape(1, 4, 1), "factors")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    return path
+
+
+def test_way_is_judged_by_the_label_that_loses_most_of_those_that_can_be_asked(tmp_path: Path) -> None:
+    breath_cough = [(True, True), (True, False), (False, True), (False, False)]
+    holds = [*((False, breath, cough, True) for breath, cough in breath_cough), (None, None, None, None)]
+    values = np.array([[0, 9, 9, 0], [0, 8, 7, 0], [0, 7, 8, 0], [0, 6, 6, 0], [9, 5, 8.5, 0]], np.float32)
+    recording = Recording(tmp_path, "own", "ann", "validation", "airborne", "")
+    clips = [LabelledClip(recording, np.zeros(1, np.float32), 1.0, known) for known in holds]
+    heard = np.repeat(values[:, :, np.newaxis], 50, axis=2)
+    heard[:2, 1, 25:] = heard[[0, 2], 2, 25:] = 0.0  # what holds a label sounds for half of the window
+    float32 = _encoder(tmp_path / "float32.onnx", [1, 1, 1, 1])
+    windows = Windows(heard, clips, ["speech", "breath", "cough", "sound"], float32)
+    same = windows.judge(_encoder(tmp_path / "same.onnx", [2, 2, 2, 2]), Way("minmax", 8))
+    assert (same.drop, same.sqnr_db, same.cosine) == (0.0, pytest.approx(0.0), pytest.approx(1.0))
+    worse = windows.judge(_encoder(tmp_path / "worse.onnx", [1, 1, 0, 1]), Way("minmax", 8))
+    assert (worse.drop, worse.label) == (0.5, "cough")
+    assert worse.cosine < 0.9
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +123,9 @@ def test_every_calibrator_is_tried_and_every_layer_weighed(
     assert found.chosen.holds
     assert found.chosen.kept_float == ()
     assert sorted(layer.layer for layer in found.layers) == sorted(quantised_nodes(float32))
+    assert found.chosen == best(found.tried[:4])
     gains = [layer.gain_db for layer in found.layers]
+    assert 0.0 < gains[0] < 0.5 * found.chosen.sqnr_db
     assert gains == sorted(gains, reverse=True)
 
 

@@ -77,6 +77,13 @@ def test_key_is_never_overwritten(key: Path, capsys: pytest.CaptureFixture[str])
     assert key.read_bytes() != before
 
 
+def test_key_is_not_written_through_a_link_that_leads_nowhere_yet(tmp_path: Path) -> None:
+    (tmp_path / "fleet.pem").symlink_to(tmp_path / "elsewhere.pem")
+    with pytest.raises(UserError, match=r"fleet\.pem: cannot be written: File exists"):
+        write_keys(tmp_path / "fleet.pem")
+    assert not (tmp_path / "elsewhere.pem").exists()
+
+
 @pytest.mark.parametrize("name", ["", ".pub", "fleet.pub"])
 def test_private_key_has_a_name_that_is_not_the_public_ones(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

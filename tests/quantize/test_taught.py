@@ -13,7 +13,7 @@ import soxr
 import torch
 
 from align.audio import load
-from align.corpora import Recording, read_table
+from align.corpora import Recording, hold_out, read_table
 from align.synthetic import write_corpus
 from align.tasks import Task
 from distill.checkpoint import LabelSpec, TaughtStudent, save_student
@@ -27,9 +27,16 @@ from edge.manifest import FrontEnd
 from edge.track import TrackChunk
 from quantize.config import ExportSettings
 from quantize.exporter import export
-from quantize.questions import asked, choose_sustained, holds_here, log_odds
+from quantize.questions import (
+    asked,
+    choose_sustained,
+    holds_here,
+    log_odds,
+    question_accuracy,
+    read_question_splits,
+)
 from quantize.recordings import LabelledClip
-from quantize.taught import is_taught
+from quantize.taught import Taught, is_taught, load_taught
 
 RATE_HZ = 4000
 WINDOW_S = 4.0
@@ -174,6 +181,7 @@ def row_of(person: str, murmur: str, here: str = "") -> Recording:
         ("Present", "0.0", False),
         ("Present", "", True),
         ("Absent", "", False),
+        ("Absent", "1.0", False),
         ("Unknown", "0.0", None),
     ],
 )
@@ -189,6 +197,17 @@ def test_person_answers_with_the_mean_of_all_their_recordings() -> None:
     assert found["people"].groups == ("a", "b")
     assert found["people"].features[:, 0] == pytest.approx([np.log(9) / 2, -np.log(9)], abs=1e-4)
     assert found["recordings"].answers.tolist() == [True, False, False]
+
+
+def test_drop_is_the_checkpoints_auroc_less_the_candidates() -> None:
+    rows = [row_of(person, "Present" if person < "d" else "Absent") for person in "abcdef"]
+    clips = [LabelledClip(row, np.zeros(8, np.float32), 1.0, (holds_here(MURMUR, row),)) for row in rows]
+    before = [np.full((10, 1), score, np.float32) for score in (0.9, 0.8, 0.7, 0.4, 0.3, 0.2)]
+    after = [np.full((10, 1), score, np.float32) for score in (0.9, 0.8, 0.35, 0.4, 0.3, 0.2)]
+    people, recordings = question_accuracy([MURMUR], clips, after, before, rounds=50)
+    assert (people.label, people.positives, people.negatives) == ("murmur, people", 3, 3)
+    assert people.auroc.value == recordings.auroc.value == pytest.approx(8 / 9)
+    assert people.drop.value == recordings.drop.value == pytest.approx(1 / 9)
 
 
 def test_checkpoint_of_events_is_no_student_of_questions(checkpoint_path: Path, student_path: Path) -> None:
@@ -231,14 +250,42 @@ def test_labels_of_a_checkpoint_of_events_cannot_be_chosen(
         export(_settings(checkpoint_path, recordings, tmp_path / "b"))
 
 
-def test_split_of_the_table_comes_before_one_that_is_drawn(student_path: Path, hearts: Path) -> None:
-    from quantize.questions import read_question_splits
-    from quantize.taught import load_taught
+def _questions(folder: Path, *splits: str) -> Path:
+    """A table of twenty people, every second with a murmur, in turn in these splits, of two corpora in turn."""
+    rows = []
+    for number in range(20):
+        (folder / f"{number}.wav").touch()
+        split, corpus = splits[number // 2 % len(splits)], "own" if number % 4 < 2 else "other"
+        rows.append(f"{number}.wav,{corpus},child-{number},{split},heart,{('Absent', 'Present')[number % 2]}")
+    (folder / "recordings.csv").write_text("\n".join(["path,corpus,group,split,modality,murmur", *rows]) + "\n")
+    return folder / "recordings.csv"
 
-    taught = load_taught(student_path, ["murmur"])
-    splits = read_question_splits(hearts, taught)
-    people = {name: {row.group for row in rows} for name, rows in splits.items()}
-    assert not people["train"] & people["validation"]
+
+@pytest.fixture(scope="module")
+def taught(student_path: Path) -> Taught:
+    return replace(load_taught(student_path, ["murmur"]), include_corpora=frozenset())
+
+
+def test_split_of_the_table_comes_before_one_that_is_drawn(taught: Taught, tmp_path: Path) -> None:
+    path = _questions(tmp_path, "train", "validation", "test", "train")
+    assert read_question_splits(path, taught) == {
+        name: [row for row in read_table(path) if row.split == name] for name in ("train", "validation", "test")
+    }
+
+
+def test_validation_people_are_drawn_as_in_the_training_where_there_are_none(taught: Taught, tmp_path: Path) -> None:
+    path = _questions(tmp_path, "train", "train", "test")
+    drawn = replace(taught, checkpoint=replace(taught.checkpoint, validation_share=0.4, seed=1))
+    held = {row.group for row in hold_out(read_table(path), 0.4, seed=1) if row.split == "validation"}
+    assert {row.group for row in read_question_splits(path, drawn)["validation"]} == held
+
+
+def test_corpora_that_taught_nothing_are_tested_alone(taught: Taught, tmp_path: Path) -> None:
+    path = _questions(tmp_path, "train", "validation", "test", "train", "validation")
+    without = replace(taught, checkpoint=replace(taught.checkpoint, exclude_corpora=frozenset({"other"})))
+    splits = read_question_splits(path, without)
+    assert {row.corpus for row in splits["train"] + splits["validation"]} == {"own"}
+    assert {row.corpus for row in splits["test"]} == {"own", "other"}
     elsewhere = replace(taught, include_corpora=frozenset({"another"}))
     with pytest.raises(UserError, match="no train recording answers murmur with yes"):
-        read_question_splits(hearts, elsewhere)
+        read_question_splits(path, elsewhere)
