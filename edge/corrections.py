@@ -24,7 +24,7 @@ from edge.untimed import Untimed, UntimedFile
 log = structlog.get_logger()
 
 REMEMBERED = 10_000
-"""Messages; the oldest are forgotten, and stay as they are: unsynced."""
+"""Messages; the oldest are forgotten, which is told once, and stay as they are: unsynced."""
 SLICE = 100
 """Messages corrected in one turn, each of which waits for the disk twice."""
 
@@ -41,6 +41,7 @@ class Corrections:
         self._untimed: deque[Untimed] = deque(kept, maxlen=REMEMBERED)
         self._lines = len(kept)
         """In the file, where forgotten messages stay until it is written anew."""
+        self._has_told = False
         if not kept:
             self._keep()  # no file, or one from before the machine was started
 
@@ -60,6 +61,9 @@ class Corrections:
         """
         untimed = Untimed(key=key, topic=topic, payload=payload, times_s=dict(times_s), telemetry=telemetry)
         with self._lock:
+            if len(self._untimed) == REMEMBERED and not self._has_told:
+                self._has_told = True
+                log.warning("times_stay_unset", remembered=REMEMBERED, action="set the clock: the oldest are forgotten")
             self._untimed.append(untimed)
             self._file.append(untimed)
             self._lines += 1

@@ -19,6 +19,7 @@ import structlog
 
 from edge.connection import BrokerError, Connection
 from edge.dialogue import Dialogue, Heard, Said
+from edge.guard import Guard
 from edge.outbox import Outbox
 from edge.outbox_file import Row
 from edge.payloads import as_historical, to_bytes
@@ -43,6 +44,7 @@ class Delivery:
         status_topic: str,
         status: Callable[[], dict[str, Any]],
         refusals: Refusals,
+        guard: Guard,
         dialogues: Sequence[Dialogue] = (),
         on_refusal: Callable[[], None] = lambda: None,
     ) -> None:
@@ -50,7 +52,7 @@ class Delivery:
 
         Messages that were in the outbox before now have waited through an outage or a restart: they are marked
         historical, as are those that wait because the broker refuses their topic. `refusals`: those of earlier
-        connections. `on_refusal` is called for each refusal.
+        connections. `guard` calls the dialogues. `on_refusal` is called for each refusal.
         """
         self._refusals = refusals
         self._late: dict[str, int] = {}
@@ -68,6 +70,7 @@ class Delivery:
         """The message from the outbox in flight, and the number that its acknowledgement will carry."""
         self._sent_at = 0.0
         self._is_live_next = True
+        self._guard = guard
         self._dialogues = dialogues
         self._said: deque[Said] = deque()
         """What the dialogues say, until the broker takes more."""
@@ -81,12 +84,13 @@ class Delivery:
         for dialogue in dialogues:
             for topic in dialogue.subscriptions:
                 connection.subscribe(topic)
-            dialogue.greet()
+            guard.call(type(dialogue).__name__, dialogue.greet)
 
     @property
     def is_idle(self) -> bool:
-        """Nothing waits and nothing is in flight."""
-        return not (self._waiting_for_answers or self._said or self._outbox.depth)
+        """Nothing is in flight, and nothing waits but on topics that rest."""
+        resting = frozenset(self._refusals.resting(time.monotonic()))
+        return not (self._waiting_for_answers or self._said or self._oldest(resting))
 
     def turn(self) -> None:
         """Send what may be sent, then wait for the network, for new messages, or for a second at most.
@@ -143,19 +147,16 @@ class Delivery:
     def _converse(self) -> None:
         heard = self._connection.take_heard()
         for dialogue in self._dialogues:
-            self._let_speak(dialogue, heard)
+            self._guard.call(type(dialogue).__name__, self._let_speak, dialogue, heard)
         while self._said and self._may_send:
             said = self._said.popleft()
             self._unanswered.add(self._connection.send(said.topic, said.payload, retain=said.retain))
 
     def _let_speak(self, dialogue: Dialogue, heard: list[Heard]) -> None:
-        try:
-            for message in heard:
-                if message.topic in dialogue.subscriptions:
-                    dialogue.hear(message)
-            self._said.extend(dialogue.say())
-        except Exception:  # a defect there must not hold up events
-            log.exception("dialogue_failed", dialogue=type(dialogue).__name__, action="report this")
+        for message in heard:
+            if message.topic in dialogue.subscriptions:
+                dialogue.hear(message)
+        self._said.extend(dialogue.say())
 
     def _send_waiting(self, now: float) -> None:
         if self._in_flight is not None and now - self._sent_at > _ANSWER_S:

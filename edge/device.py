@@ -101,7 +101,13 @@ class Device:
         self.clips = self._keep_clips()
         self.updater = self._follow_updates(settings)
         self._end_metrics = start_metrics(
-            settings.metrics, self.hooks, self.model, self.listeners, outbox=self.outbox, publisher=self.publisher
+            settings.metrics,
+            self.hooks,
+            self.model,
+            self.listeners,
+            outbox=self.outbox,
+            publisher=self.publisher,
+            upkeep=self.upkeep,
         )
         self._end_dashboard = self._show()
         self._join_homeassistant()
@@ -138,7 +144,10 @@ class Device:
         status.add_part("inference", lambda: self.inference.trouble)
         status.add_part("", lambda: listeners.trouble)
         status.add_part("", lambda: self.model.trouble())
-        status.add_part("defect", lambda: "; ".join(filter(None, (self.hooks.trouble, self.upkeep.trouble))))
+        status.add_part(
+            "defect",
+            lambda: "; ".join(filter(None, (self.hooks.trouble, self.upkeep.trouble, self.publisher.trouble))),
+        )
         status.set_times(
             last_audio_at=lambda: listeners.last_audio_at, last_inference_at=lambda: listeners.last_inference_at
         )

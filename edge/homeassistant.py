@@ -204,7 +204,6 @@ class HomeAssistant:
         now_s = time.monotonic()
         if not self._has_taken_over and now_s - self._greeted_at < _TAKE_OVER_S:
             return said
-        self._has_taken_over = True
         state = self._state()
         is_early = date.fromisoformat(state["date"]) < self._counted_on and not is_synchronised()
         if is_early and now_s - self._began_at < _UNSET_S:

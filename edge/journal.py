@@ -61,7 +61,7 @@ class Journal:
         event_id = str(uuid7())
         now = clock.read()
         anchor = listener.anchor(event.onset, now)
-        origin = replace(self._origin, source=listener.name, bundle=listener.model.name)
+        origin = replace(self._origin, source=listener.name)
         with self._lock:
             payload = event_payload(origin, event, anchor, event_id=event_id, seq=self._events)
             self._outbox.put(event_id, self._topic, to_bytes(payload))

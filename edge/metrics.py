@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from edge.pipeline import Model
     from edge.sections import MetricsSettings
     from edge.sources.base import Block
+    from edge.upkeep import Upkeep
 
 log = structlog.get_logger()
 
@@ -180,6 +181,7 @@ def start_metrics(
     *,
     outbox: Outbox,
     publisher: Publisher,
+    upkeep: Upkeep,
 ) -> Callable[[], None]:
     """Count and serve, where that is on, before the listeners start; returns what ends it."""
     if not settings.enabled:
@@ -188,6 +190,8 @@ def start_metrics(
     metrics = Metrics(hooks, version=__version__, bundle=model.name, backend=model.backend.name, labels=labels)
     for listener in listeners:
         metrics.watch(listener)
+    text = "Whether sound or analysis does not go on for no reason that is known, so that a new start is due"
+    metrics.ask("stuck", text, lambda: upkeep.is_stuck)
     metrics.ask("outbox_messages", "Messages that wait for the broker", lambda: outbox.depth)
     metrics.ask("dropped", "Messages given up before they were delivered", lambda: outbox.dropped, total=True)
     metrics.ask("broker_connected", "Whether the connection to the broker stands", lambda: publisher.is_connected)

@@ -181,7 +181,7 @@ class Minutes:
 
     def _report(self, ledger: _Ledger, minutes: list[_Minute], now: Reading) -> int:
         listener = ledger.listener
-        origin = replace(self._origin, source=listener.name, bundle=listener.model.name)
+        origin = replace(self._origin, source=listener.name)
         for minute in minutes:
             minute_id = str(uuid7())
             payload = minute_payload(origin, self._told(listener, minute, now), minute_id=minute_id)

@@ -28,6 +28,7 @@ from edge.credentials import Credentials
 from edge.delivery import Delivery
 from edge.dialogue import Dialogue
 from edge.errors import ConfigError
+from edge.guard import Guard
 from edge.live import LiveMessages
 from edge.outbox import Outbox
 from edge.payloads import to_bytes
@@ -78,6 +79,7 @@ class Publisher:
         """Attempts to connect that failed, connections that broke, and messages that the broker refused."""
         self.refusals = Refusals()
         """Topics on which the broker takes nothing."""
+        self._guard = Guard("dialogue_failed")
         self._live = LiveMessages()
         self._dialogues: list[Dialogue] = []
         self._settings = settings
@@ -100,6 +102,11 @@ class Publisher:
         self._unanswered = 0
         self._told: set[str] = set()
         self._out_since = time.monotonic()
+
+    @property
+    def trouble(self) -> str:
+        """Which dialogues fail; empty while none does."""
+        return self._guard.trouble
 
     def add(self, dialogue: Dialogue) -> None:
         """Let another part speak and hear on the connection; before `start`."""
@@ -141,6 +148,8 @@ class Publisher:
                 self._count_error()
                 # Whatever it was, events must still be delivered once it is over.
                 self._tell("failed", "mqtt_failed", repr(error), "report this; trying again", exc_info=True)
+            else:
+                return  # it has taken leave
             if self._is_done():
                 return
             self._rest()
@@ -174,6 +183,7 @@ class Publisher:
             self._status_topic,
             self._status,
             self.refusals,
+            self._guard,
             self._dialogues,
             self._count_error,
         )
@@ -188,7 +198,6 @@ class Publisher:
         finally:
             self.is_connected = False
             self._out_since = time.monotonic()
-            self._protocol = "5"
             if self._out_since - begun >= _STABLE_S:
                 self._pause_s = 0.0
 

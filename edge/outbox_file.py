@@ -256,6 +256,3 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
         database.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
     elif version == 1:
         database.executescript(f"BEGIN;{_FROM_1}COMMIT;")
-    # A file that can only be read shows it here, at start, and not at the first event.
-    database.execute("BEGIN IMMEDIATE")
-    database.execute("ROLLBACK")

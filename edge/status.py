@@ -23,8 +23,7 @@ class Status:
 
         outbox_depth: messages that wait. outbox_dropped: messages given up since the start.
         """
-        self.origin = origin
-        """Replaced when another bundle runs."""
+        self._origin = origin
         self._outbox_depth = outbox_depth
         self._outbox_dropped = outbox_dropped
         self._parts: list[tuple[str, Callable[[], str]]] = []
@@ -60,7 +59,7 @@ class Status:
         """The status of this moment."""
         reason = self.reason
         payload = status_payload(
-            self.origin,
+            self._origin,
             state="degraded" if reason else "online",
             reason=reason,
             last_audio_at=self._last_audio_at(),

@@ -11,8 +11,6 @@ from edge.windows import Window
 
 # A window knows little of what lies across its edge: its weight rises over the first fifth and falls over the last.
 RAMP_FRACTION = 0.2
-# At the very start and end of a stream only a window's edge covers a frame: its weight is small, never zero.
-WEIGHT_FLOOR = 1e-3
 # A frame is final once a window has ended so much after it: 0.3 s of 2 s, where its weight has begun to fall. To wait
 # for every window that covers it would tell a sound a second later, and found no more coughs in validation recordings.
 LOOKAHEAD_FRACTION = 0.15
@@ -51,8 +49,8 @@ class ScoreTrack:
         self._step_of_frame = np.arange(frames) // (step_samples // frame_samples)
         centre = np.arange(frames) + 0.5
         ramp = RAMP_FRACTION * frames
-        trapezoid = np.minimum(1.0, np.minimum(centre, frames - centre) / ramp)
-        self._weight = np.maximum(WEIGHT_FLOOR, trapezoid)[:, None]
+        # Small at the edges, never zero: at the very start and end of a stream nothing else covers a frame.
+        self._weight = np.minimum(1.0, np.minimum(centre, frames - centre) / ramp)[:, None]
         self._sums = np.zeros((frames, labels))
         self._weights = np.zeros((frames, 1))
         self._lookahead_frames = round(LOOKAHEAD_FRACTION * frames)

@@ -6,6 +6,7 @@ sound and inference go on. Does not: listen, store or send.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import structlog
@@ -18,6 +19,9 @@ from edge.minute import Minutes
 from edge.notify import Notifier
 
 log = structlog.get_logger()
+
+_TURN_S = 30.0
+"""A turn comes every second and takes less; after so long without one, whoever turns counts as stuck."""
 
 
 class Upkeep:
@@ -38,11 +42,13 @@ class Upkeep:
         self._notifier = notifier
         self._stuck = stuck
         self._notify = notify
+        self._turned_s = time.monotonic()
         self._steps = StepWatch(clock.read())
         self._guard = Guard("upkeep_failed")
 
     def turn(self) -> None:
         """Do what is due; to be called every second, and once more when all listeners are done."""
+        self._turned_s = time.monotonic()
         self._notifier.turn(self._stuck())
         now = clock.read()
         if step_s := self._steps.step_s(now):
@@ -52,6 +58,11 @@ class Upkeep:
         put = [self._guard.call(name, turn, now) for name, turn in turns]
         if any(put):
             self._notify()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether sound, analysis or `turn` itself does not go on, for no reason that is known. Any thread."""
+        return bool(self._stuck()) or time.monotonic() - self._turned_s > _TURN_S
 
     @property
     def trouble(self) -> str:

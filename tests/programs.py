@@ -21,6 +21,23 @@ from tests.brokers import PATIENCE_S, eventually
 ROOT = Path(__file__).parents[1]
 BASE = "acula/ward-3/bed-12"
 
+WEDGED = """
+import sys, threading
+from pathlib import Path
+import edge.backends.shared, edge.daemon, edge.device
+from edge.backends.onnxruntime import OnnxRuntimeBackend
+edge.backends.shared.SLOW_S = edge.daemon._STOP_S = edge.device.DRAIN_S = 0.5
+wedge, infer = Path(sys.argv.pop(1)), OnnxRuntimeBackend.infer
+def infer_or_hang(backend, waveform):
+    while wedge.exists():
+        threading.Event().wait(0.05)
+    return infer(backend, waveform)
+OnnxRuntimeBackend.infer = infer_or_hang
+from edge.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""The program, whose inference hangs for as long as a file exists."""
+
 
 def is_gone(process: int) -> bool:
     """Whether it has ended; one that nobody has reaped yet, as of an init that does not, has."""
@@ -34,14 +51,22 @@ def is_gone(process: int) -> bool:
 class Daemon:
     """`python -m edge run` with a bundle for tests; a context manager that leaves no process behind."""
 
-    def __init__(self, bundle: Path, folder: Path, port: int, *arguments: str, under: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        bundle: Path,
+        folder: Path,
+        port: int,
+        *arguments: str,
+        under: Sequence[str] = (),
+        program: Sequence[str] = ("-m", "edge"),
+    ) -> None:
         """Start it: unless told otherwise by `arguments`, it listens to standard input at 16 kHz.
 
-        under: a command line before that of the program, which becomes it.
+        under: a command line before that of the program, which becomes it. program: what Python runs.
         """
         self.outbox = folder / "outbox.db"
         self._log = (folder / "daemon.log").open("w+b")
-        command = [sys.executable, "-m", "edge", "run", "--device.site", "ward-3", "--device.name", "bed-12"]
+        command = [sys.executable, *program, "run", "--device.site", "ward-3", "--device.name", "bed-12"]
         command += ["--bundle.path", str(bundle), "--bundle.allow_unsigned", "--mqtt.port", str(port)]
         command += ["--outbox.path", str(self.outbox), "--source.kind", "stdin"]
         if "--source.kind" not in arguments:

@@ -5,7 +5,7 @@
 set -eu
 
 missing=""
-for program in mosquitto shellcheck pulseaudio ffmpeg chromium; do
+for program in mosquitto shellcheck pulseaudio ffmpeg chromium prometheus; do
     PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
 done
 command -v chromedriver >/dev/null 2>&1 || missing="$missing chromium-driver"
@@ -22,9 +22,11 @@ as_root=""
 if command -v apt-get >/dev/null 2>&1 && $as_root true 2>/dev/null; then
     echo "installing$missing"
     $as_root apt-get update -qq
-    # RUNLEVEL=1 keeps Debian from starting the broker as a service; the tests start their own.
+    # RUNLEVEL=1 keeps Debian from starting broker and Prometheus as services; the tests start their own.
     # shellcheck disable=SC2086
     RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    # Nor is Prometheus, which would serve the whole network, to start with the machine.
+    case "$missing" in *prometheus*) $as_root systemctl disable --quiet prometheus 2>/dev/null || true ;; esac
 elif [ -n "${CI:-}" ]; then
     echo "missing:$missing; install them and run again" >&2
     exit 1

@@ -145,11 +145,8 @@ class Installer:
 
     def _keep(self, folder: Path, digest: str) -> None:
         make_private(self.records.store)
-        place = self.records.store / digest
-        # There is none but after an update to it that was interrupted between the two renames, or that went back.
-        shutil.rmtree(place, ignore_errors=True)
         give_to_owner_of(self.records.store, folder)
-        folder.rename(place)
+        folder.rename(self.records.store / digest)
         sync_folder(self.records.store)
 
     def _switch(self, name: str, digest: str, trial: Trial) -> None:

@@ -40,6 +40,10 @@ def test_live_sound_that_comes_all_at_once_is_not_behind() -> None:
     for number in range(120):
         backlog.put(block(500 * number), RATE_HZ, at_s=7.0)
     assert (backlog.waiting_s, backlog.dropped_s, backlog.oldest_at_s) == (60.0, 0.0, 7.0)
+    for number in range(120, 161):
+        backlog.put(block(500 * number), RATE_HZ, at_s=7.0)
+    # More than it may hold goes in one piece, too.
+    assert (backlog.waiting_s, backlog.dropped_s) == (40.0, 40.5)
 
 
 @given(st.lists(st.tuples(st.integers(1, 40_000), st.floats(0.0, 20.0)), max_size=60))
@@ -55,6 +59,7 @@ def test_backlog_hands_out_or_counts_every_block_and_the_newest_is_kept(arrivals
     dropped = round(backlog.dropped_s * RATE_HZ)
     starts = np.cumsum([0, *(frames for frames, _ in arrivals)])[:-1].tolist()
     assert positions(backlog) == [start for start in starts if start >= dropped]
+    assert backlog.waiting_s == 0.0
 
 
 def test_source_that_can_wait_waits_and_loses_nothing() -> None:

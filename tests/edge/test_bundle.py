@@ -88,6 +88,20 @@ def test_load_inside_the_package_needs_no_signature(tiny_bundle_copy, monkeypatc
     assert load_bundle(default_bundle()).manifest.version == "1.2.3"
 
 
+def test_trust_in_the_package_follows_where_a_path_leads(tiny_bundle_copy, tmp_path, monkeypatch):
+    package = tmp_path / "package"
+    package.mkdir()
+    (tmp_path / "installed").symlink_to(package)
+    monkeypatch.setattr(bundle_module, "SHIPPED", tmp_path / "installed")
+    (package / "led-out").symlink_to(tiny_bundle_copy)
+    for outside in (package / ".." / "tiny", package / "led-out", tmp_path / "installed" / "led-out"):
+        with pytest.raises(BundleError, match="trusted_keys is empty"):
+            load_bundle(outside)
+    shutil.copytree(tiny_bundle_copy, package / "tiny")
+    for inside in (package / "tiny", tmp_path / "installed" / "tiny"):
+        assert load_bundle(inside).manifest.version == "1.2.3"
+
+
 def test_bundle_that_ships_is_found_by_its_name(tiny_bundle_copy, monkeypatch):
     monkeypatch.setattr(bundle_module, "SHIPPED", tiny_bundle_copy.parent)
     assert find_bundle("tiny") == find_bundle("") == tiny_bundle_copy
@@ -264,6 +278,23 @@ def test_check_golden_with_unusable_arrays_names_the_file(tiny_bundle_copy, tiny
     change(arrays)
     with pytest.raises(BundleError, match=r"golden\.npz"):
         check_golden(_with_golden(tiny_bundle_copy, tiny_bundle.manifest, arrays), tiny_backend)
+
+
+class _Touching:
+    """Makes a file when it is unpickled: an array file can bring any program along."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self):
+        return Path.touch, (self._path,)
+
+
+def test_golden_arrays_bring_no_program_along(tiny_bundle_copy, tiny_bundle, tmp_path):
+    arrays = tiny_bundle.golden() | {"scores": np.array([_Touching(tmp_path / "touched")])}
+    with pytest.raises(BundleError, match=r"golden\.npz cannot be read"):
+        _with_golden(tiny_bundle_copy, tiny_bundle.manifest, arrays).golden()
+    assert not (tmp_path / "touched").exists()
 
 
 def _with_golden(folder: Path, manifest: Manifest, arrays: dict[str, np.ndarray]) -> Bundle:

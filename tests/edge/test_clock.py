@@ -39,7 +39,9 @@ def test_rfc3339_is_utc_with_milliseconds() -> None:
     assert rfc3339(START.replace(microsecond=0)) == "2026-11-23T22:38:22.000Z"
 
 
-@pytest.mark.parametrize("text", ["2026-11-23T22:38:22.123Z", "2026-11-24T00:38:22.123+02:00"])
+@pytest.mark.parametrize(
+    "text", ["2026-11-23T22:38:22.123Z", "2026-11-24T00:38:22.123+02:00", " 2026-11-23T22:38:22.123z\n"]
+)
 def test_parse_reads_any_zone(text: str) -> None:
     assert parse_rfc3339(text) == START
 
@@ -59,6 +61,20 @@ def test_reading_gives_utc_of_times_before_and_after_it() -> None:
     assert reading(100.0).at(40.5) == START + timedelta(seconds=40.5)
     # Boot without a real-time clock: what was heard before the clock was set gets its true time afterwards.
     assert reading(100.0, offset_s=1e9).at(40.5) == START + timedelta(seconds=40.5 + 1e9)
+
+
+@pytest.mark.parametrize(("answer", "is_set"), [(0, True), (4, True), (5, False), (-1, False)])
+def test_clock_is_set_unless_the_kernel_says_or_hides_that_it_is_not(
+    monkeypatch: pytest.MonkeyPatch, answer: int, is_set: bool
+) -> None:
+    """As adjtimex(2) has it: 5 is TIME_ERROR, -1 an error of the call, as in a container that may not ask."""
+    monkeypatch.setattr(clock, "_libc", lambda: SimpleNamespace(adjtimex=lambda _timex: answer))
+    assert clock.is_synchronised() is is_set
+
+
+def test_libc_that_cannot_be_asked_counts_as_a_clock_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "_libc", SimpleNamespace)
+    assert not clock.is_synchronised()
 
 
 def test_real_clocks_agree_with_each_other() -> None:

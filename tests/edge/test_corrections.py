@@ -24,7 +24,7 @@ from edge.hooks import Hooks
 from edge.journal import Journal
 from edge.listener import Listener
 from edge.outbox import Outbox
-from edge.payloads import Origin
+from edge.payloads import Origin, to_bytes
 from edge.pipeline import Model
 from edge.sources.base import Block
 from edge.untimed import UntimedFile
@@ -42,6 +42,12 @@ def unset(monotonic_s: float) -> Reading:
 
 def is_set(monotonic_s: float) -> Reading:
     return Reading(TRUE + timedelta(seconds=monotonic_s), monotonic_s, True)
+
+
+def put(outbox: Outbox, corrections: Corrections, event_id: str, *, telemetry: bool = False) -> None:
+    payload = {"event_id": event_id, "onset": "1970-01-01T00:00:19.000Z", "clock": "unsynced"}
+    outbox.put(event_id, "acula/event", to_bytes(payload), telemetry=telemetry)
+    corrections.note(event_id, "acula/event", payload, {"onset": 12.0}, telemetry=telemetry)
 
 
 def waiting(outbox: Outbox) -> list[dict[str, Any]]:
@@ -206,6 +212,61 @@ def test_file_of_a_device_whose_clock_is_never_set_stays_small(
         corrections.note(f"event-{number}", "acula/event", {"event_id": f"event-{number}"}, {"onset": 1.0})
     assert file.read_bytes().count(b"event_id") <= 20
     assert [untimed.key for untimed in UntimedFile(file).read()][-10:] == [f"event-{n}" for n in range(90, 100)]
+
+
+CORRECTED_AND_KILLED = """
+import os, signal, sys
+from datetime import datetime, timezone
+from pathlib import Path
+from edge.clock import Reading
+from edge.corrections import Corrections
+from edge.outbox import Outbox
+from edge.untimed import UntimedFile
+path = Path(sys.argv[1])
+outbox = Outbox(path, max_mb=10, max_age_days=1)
+def dying(act):
+    return lambda *arguments, **named: (act(*arguments, **named), os.kill(os.getpid(), signal.SIGKILL))
+Outbox.put, Outbox.delete = dying(Outbox.put), dying(Outbox.delete)
+Corrections(outbox, UntimedFile(path.with_name("untimed.jsonl"))).turn(Reading(datetime.now(timezone.utc), 20.0, True))
+"""
+"""The program, which is killed right after the first change that a correction makes to the outbox."""
+
+
+def test_correction_that_is_killed_half_way_loses_no_event(tmp_path: Path) -> None:
+    killed_before_its_clock_was_set(tmp_path).close()
+    command = [sys.executable, "-c", CORRECTED_AND_KILLED, str(tmp_path / "left.db")]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    outbox = Outbox(tmp_path / "left.db", max_mb=10, max_age_days=1)
+    assert {event["event_id"] for event in waiting(outbox)} == {f"event-{number}" for number in range(3)}
+    outbox.close()
+
+
+def test_minutes_stay_telemetry_when_their_times_are_corrected(outbox: Outbox, tmp_path: Path) -> None:
+    corrections = Corrections(outbox, UntimedFile(tmp_path / "untimed.jsonl"))
+    put(outbox, corrections, "minute", telemetry=True)
+    put(outbox, corrections, "event")
+    assert corrections.turn(is_set(20.0)) == 2
+    assert [row.telemetry for row in outbox.pending(10)] == [True, False]
+
+
+def test_machine_whose_starts_cannot_be_told_apart_forgets_rather_than_tells_wrong_times(
+    outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.untimed.BOOT_ID", tmp_path / "none")
+    put(outbox, Corrections(outbox, UntimedFile(tmp_path / "untimed.jsonl")), "event")
+    assert Corrections(outbox, UntimedFile(tmp_path / "untimed.jsonl")).turn(is_set(20.0)) == 0
+
+
+def test_times_that_stay_wrong_because_the_clock_was_not_set_for_too_long_are_told_once(
+    outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: list[Any]
+) -> None:
+    monkeypatch.setattr("edge.corrections.REMEMBERED", 3)
+    corrections = Corrections(outbox, UntimedFile(tmp_path / "untimed.jsonl"))
+    for number in range(5):
+        put(outbox, corrections, f"event-{number}")
+        assert [entry["event"] for entry in logs].count("times_stay_unset") == int(number >= 3)
+    assert corrections.turn(is_set(20.0)) == 3
+    assert [event["clock"] for event in waiting(outbox)] == ["unsynced"] * 2 + ["synced"] * 3
 
 
 def test_listener_of_live_sound_takes_its_time_from_the_arrival_of_blocks(

@@ -1,175 +1,54 @@
-"""What a refusal does, from a connection that plays the broker: mosquitto 2.0.11 ends the connection after one."""
+"""What is sent when, and what is not, from a connection that plays the broker."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from edge import delivery
-from edge.connection import Acknowledgement, BrokerError, Connection
-from edge.delivery import Delivery
+from edge.connection import BrokerError
 from edge.dialogue import Heard
 from edge.outbox import Outbox
-from edge.refusals import LONGEST_PAUSE_S, PAUSE_S, Refusals
-
-EVENT, STATUS = "acula/site/device/event", "acula/site/device/status"
-
-
-class Broker:
-    """Acknowledges each message at once, with a refusal on the topics that it forbids."""
-
-    receive_maximum = 65_535
-
-    def __init__(self, forbidden: set[str]) -> None:
-        self.forbidden = forbidden
-        self.ignored: set[str] = set()
-        self.events: dict[str, bool] = {}
-        """`historical` of the events that were taken, by event_id."""
-        self.asked = 0
-        self._answers: list[Acknowledgement] = []
-
-    def send(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
-        assert retain == (topic == STATUS)
-        self.asked += 1
-        if topic not in self.ignored:
-            self._answers.append(Acknowledgement(self.asked, "not authorized" if topic in self.forbidden else ""))
-        if topic == EVENT and topic not in self.forbidden:
-            event = json.loads(payload)
-            self.events[event["event_id"]] = event["historical"]
-        return self.asked
-
-    def take_acknowledgements(self) -> list[Acknowledgement]:
-        taken, self._answers = self._answers, []
-        return taken
-
-    def take_heard(self) -> list[Heard]:
-        return []
-
-    def step(self, timeout_s: float) -> None:
-        assert timeout_s > 0
+from tests.delivering import EVENT, STATUS, Parrot, PlayedBroker, deliver, put
+from tests.outboxes import disk_without_room, open_outbox
 
 
-@pytest.fixture
-def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    outbox = Outbox(tmp_path / "outbox.db", max_mb=10, max_age_days=1)
-    yield outbox
-    outbox.close()
-
-
-def put(outbox: Outbox, event_id: str) -> None:
-    outbox.put(event_id, EVENT, json.dumps({"event_id": event_id, "historical": False}).encode())
-
-
-def deliver(broker: Broker, outbox: Outbox) -> Delivery:
-    status = {"state": "online", "reason": ""}
-    return Delivery(cast(Connection, broker), outbox, STATUS, lambda: status, Refusals())
-
-
-def test_events_that_were_refused_and_taken_later_are_historical(
-    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_status_is_told_when_it_changes_and_every_minute(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(delivery.time, "monotonic", lambda: now)
-    broker = Broker({EVENT})
-    served = deliver(broker, outbox)
-    put(outbox, "refused")
-    served.turn()
-    asked = broker.asked
-    put(outbox, "behind-it")
-    broker.forbidden.clear()
-    served.turn()
-    assert broker.asked == asked  # its topic is given time
-    now += 31.0
-    served.turn()
-    served.turn()
-    put(outbox, "live")
-    served.turn()
-    assert broker.events == {"refused": True, "behind-it": True, "live": False}
-    assert outbox.depth == 0
+    status: dict[str, Any] = {"state": "online", "reason": "", "outbox_depth": 0}
+    served = deliver(broker := PlayedBroker(set()), outbox, status=status)
 
-
-def test_topic_that_is_refused_for_ever_holds_up_no_other(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As after a device got another site: its broker forbids what waits on the topics of the old one."""
-    now = 1000.0
-    monkeypatch.setattr(delivery.time, "monotonic", lambda: now)
-    for number in range(5):
-        outbox.put(f"old-{number}", "acula/old/device/event", b"{}")
-    put(outbox, "waited")
-    broker = Broker({"acula/old/device/event"})
-    refusals = Refusals()
-    served = Delivery(cast(Connection, broker), outbox, STATUS, lambda: {"state": "online", "reason": ""}, refusals)
-    for number in range(10):
-        put(outbox, f"event-{number}")
-        for _ in range(6):
+    def told() -> bool:
+        before = len(broker.statuses)
+        for _ in range(3):
             served.turn()
-            now += 1.0
-    assert broker.events == {"waited": True} | {f"event-{number}": False for number in range(10)}
-    assert outbox.depth == 5
-    assert refusals.trouble == "refuses messages on acula/old/device/event: not authorized"
-    assert broker.asked < 30  # the old ones were tried now and then
-    broker.forbidden.clear()
-    now += LONGEST_PAUSE_S
-    served.turn()
-    put(outbox, "fresh")
-    for _ in range(2):
-        served.turn()
-    assert broker.events["fresh"] is False  # it need not wait for all of the old ones
-    for _ in range(10):
-        served.turn()
-    assert outbox.depth == 0
-    assert refusals.trouble == ""
+        assert broker.statuses[-1] == status
+        return len(broker.statuses) == before + 1
 
-
-def test_refusal_is_over_when_nothing_that_was_refused_waits(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr(delivery.time, "monotonic", lambda: now)
-    put(outbox, "old")
-    refusals = Refusals()
-    broker = Broker({EVENT})
-    served = Delivery(cast(Connection, broker), outbox, STATUS, lambda: {"state": "online", "reason": ""}, refusals)
-    served.turn()
-    assert refusals.trouble == f"refuses messages on {EVENT}: not authorized"
-    outbox.delete(["old"])  # as when it has waited too long
-    now += 31.0
-    served.turn()
-    assert refusals.trouble == ""
-
-
-def test_connection_on_which_an_event_is_not_acknowledged_is_given_up_and_the_event_kept(
-    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 1000.0
-    monkeypatch.setattr(delivery.time, "monotonic", lambda: now)
-    broker = Broker(set())
-    broker.ignored = {EVENT}
-    served = deliver(broker, outbox)
-    put(outbox, "event")
-    served.turn()
-    now += 119.0
-    served.turn()
+    assert told()
+    for change in (
+        {"state": "degraded"},
+        {"reason": "no sound"},
+        {"update": {"state": "probation"}},
+        {"thresholds": {}},
+    ):
+        status |= change
+        assert told()
+    now += 59.0
+    assert not told()
+    status["outbox_depth"] = 7
     now += 2.0
-    with pytest.raises(BrokerError, match="not acknowledged within 120 s"):
-        served.turn()
-    assert outbox.depth == 1
-
-
-def test_refused_status_delays_no_event(outbox: Outbox) -> None:
-    broker = Broker({STATUS})
-    served = deliver(broker, outbox)
-    served.turn()
-    put(outbox, "event")
-    served.turn()
-    assert broker.events == {"event": False}
+    assert told()
 
 
 def test_live_events_overtake_a_backlog_that_keeps_its_order(outbox: Outbox) -> None:
     for number in range(10):
         put(outbox, f"old-{number}")
-    broker = Broker(set())
+    broker = PlayedBroker(set())
     served = deliver(broker, outbox)
     served.turn()
     put(outbox, "live-0")
@@ -187,7 +66,7 @@ def test_live_events_overtake_a_backlog_that_keeps_its_order(outbox: Outbox) -> 
 def test_backlog_is_not_held_up_by_live_events_that_never_end(outbox: Outbox) -> None:
     put(outbox, "old-0")
     put(outbox, "old-1")
-    broker = Broker(set())
+    broker = PlayedBroker(set())
     served = deliver(broker, outbox)
     for number in range(6):
         put(outbox, f"live-{number}")
@@ -195,27 +74,73 @@ def test_backlog_is_not_held_up_by_live_events_that_never_end(outbox: Outbox) ->
     assert {"old-0", "old-1"} <= set(broker.events)
 
 
+def test_events_of_a_file_that_could_not_be_opened_at_first_are_delivered_once_it_can(tmp_path: Path) -> None:
+    earlier = open_outbox(tmp_path / "late.db")
+    put(earlier, "earlier")
+    earlier.close()
+    broker = PlayedBroker(set())
+    with disk_without_room(), capture_logs():
+        outbox = open_outbox(tmp_path / "late.db")
+        served = deliver(broker, outbox)
+        put(outbox, "live")
+        served.turn()
+    outbox.maintain()
+    served.turn()
+    assert broker.events == {"live": False, "earlier": True}
+    outbox.close()
+
+
+def test_broker_that_takes_one_message_at_a_time_gets_no_more(outbox: Outbox) -> None:
+    parrot = Parrot("acula/site/device/command")
+    broker = PlayedBroker(set())
+    broker.receive_maximum, broker.ignored = 1, {STATUS, EVENT, f"{parrot.subscriptions[0]}/said"}
+    served = deliver(broker, outbox, None, parrot)
+    broker.heard = [Heard(parrot.subscriptions[0], word, False) for word in (b"one", b"two")]
+    put(outbox, "event-0")
+    put(outbox, "event-1")
+    for asked in range(1, 6):
+        for _ in range(3):
+            served.turn()
+        assert broker.asked == asked
+        assert not served.is_idle
+        broker.answer()
+    for _ in range(3):
+        served.turn()
+    assert served.is_idle
+    assert set(broker.events) == {"event-0", "event-1"}
+
+
+def test_connection_on_which_an_event_is_not_acknowledged_is_given_up_and_the_event_kept(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(delivery.time, "monotonic", lambda: now)
+    broker = PlayedBroker(set())
+    broker.ignored = {EVENT}
+    served = deliver(broker, outbox)
+    put(outbox, "event")
+    served.turn()
+    now += 119.0
+    served.turn()
+    now += 2.0
+    with pytest.raises(BrokerError, match="not acknowledged within 120 s"):
+        served.turn()
+    assert outbox.depth == 1
+
+
 def test_message_that_is_no_json_is_sent_as_it_is_and_holds_nothing_up(outbox: Outbox) -> None:
     outbox.put("odd", "acula/site/device/odd", b"\xff not json")
     put(outbox, "event")
-    served = deliver(broker := Broker(set()), outbox)
+    served = deliver(broker := PlayedBroker(set()), outbox)
     served.turn()
     served.turn()
     assert broker.events == {"event": True}
     assert outbox.depth == 0
 
 
-def test_topic_that_is_refused_again_rests_twice_as_long_up_to_a_limit() -> None:
-    refusals, now = Refusals(), 0.0
-    rests = []
-    for _ in range(7):
-        refusals.add(EVENT, "not authorized", now)
-        rest = next(seconds for seconds in range(1000) if not refusals.resting(now + seconds))
-        rests.append(rest)
-        now += rest
-    assert rests[:3] == [PAUSE_S, 2 * PAUSE_S, 4 * PAUSE_S]
-    assert rests[-1] == LONGEST_PAUSE_S
-    refusals.remove(EVENT)
-    refusals.add(EVENT, "not authorized", now)
-    assert refusals.resting(now + PAUSE_S - 1) == [EVENT]
-    assert not refusals.resting(now + PAUSE_S)
+def test_each_dialogue_hears_its_own_topics_alone(outbox: Outbox) -> None:
+    broker = PlayedBroker(set())
+    served = deliver(broker, outbox, None, Parrot("one"), Parrot("two"))
+    broker.heard = [Heard("two", b"word", False)]
+    served.turn()
+    assert [topic for topic in broker.topics if topic != STATUS] == ["two/said"]

@@ -12,8 +12,11 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from edge.update.install import Installer
+from edge.update.record import RecordFile
 from tests.brokers import PATIENCE_S, Broker, Subscriber, eventually, retained
 from tests.programs import BASE, ROOT, is_gone
+from tests.updates import archive_of, settings
 
 DEFECTIVE = """
 import os, sys, time
@@ -26,11 +29,12 @@ def defect(*_arguments, **_named):
     raise RuntimeError("a defect")
 import edge.daemon, edge.device
 import edge.sources.microphone as microphone
+from edge.homeassistant import HomeAssistant
 from edge.minute import Minutes
 from edge.notify import Notifier
 from edge.sources.file import FileSource
 from edge.update.updater import Updater
-Notifier.stopping = Updater.stop = FileSource.close = Minutes.turn = defect
+Notifier.stopping = Updater.stop = FileSource.close = Minutes.turn = HomeAssistant.say = defect
 edge.device.start_metrics = lambda *_arguments, **_named: defect
 edge.daemon._STOP_S = 1.0  # what a source that cannot be closed is waited for
 microphone.capture_command = lambda *_: [sys.executable, "-c", sys.orig_argv[2], "child", pid_file]
@@ -49,11 +53,13 @@ def test_part_that_fails_at_the_end_keeps_no_other_from_its_own(
         f'[[sources]]\nname = "a"\nkind = "file"\npath = "{tmp_path / "ward.wav"}"\n'
         '[[sources]]\nname = "b"\nkind = "microphone"\n[[sources]]\nname = "c"\nkind = "stdin"\n'
     )
+    device = settings(tiny_bundle_path, tmp_path)
+    assert Installer(device).install(str(archive_of(tiny_bundle_path, tmp_path))).switched
     pid_file, log = tmp_path / "pid", tmp_path / "log"
     command = [sys.executable, "-c", DEFECTIVE, str(pid_file), "run", "--config", str(tmp_path / "edge.toml")]
     command += ["--device.site", "ward-3", "--device.name", "bed-12", "--bundle.path", str(tiny_bundle_path)]
     command += ["--bundle.allow_unsigned", "--mqtt.port", str(broker.port), "--outbox.path", str(tmp_path / "o.db")]
-    command += ["--update.enabled"]
+    command += ["--update.enabled", "--homeassistant.enabled"]
     with Subscriber(broker.port) as subscriber, log.open("wb") as errors:
         daemon = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=errors)
         try:
@@ -62,7 +68,7 @@ def test_part_that_fails_at_the_end_keeps_no_other_from_its_own(
             daemon.stdin.flush()
             eventually(lambda: len(subscriber.event_ids()) == 1, "the event")
             eventually(pid_file.exists, "the capture child")
-            told_so = "defect: minutes failed (a defect)"
+            told_so = "defect: minutes failed (a defect); HomeAssistant failed (a defect)"
             eventually(lambda: told_so in (retained(broker.port, f"{BASE}/status") or {})["reason"], "the defect")
             daemon.terminate()
             assert daemon.wait(PATIENCE_S) == 0, log.read_text()
@@ -78,3 +84,5 @@ def test_part_that_fails_at_the_end_keeps_no_other_from_its_own(
     told = log.read_text()
     assert all(f'"part": "{part}"' in told for part in ("notifier", "updater", "metrics", "minutes"))
     assert '"event": "source_not_closed"' in told
+    # A new bundle is not to blame for sources that do not end.
+    assert RecordFile(device.update_folder, device.bundle.path).read().in_order

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, cast
 
+import jinja2
 import pytest
 
 from edge import homeassistant
@@ -112,8 +113,23 @@ def test_announcement_is_of_the_published_form_and_has_every_sensor(manifest: Ma
     assert set(components) == {"coughs_today", "coughs_last_hour", "last_cough", "breathing_rate", "level", "status"}
     for name, component in components.items():
         assert ("expire_after" in component) == ("availability" in component) == (name != "status")
+        assert component.get("expire_after", 180) > 2 * 60  # a message that comes a little late makes nothing unknown
         assert component["state_topic"].startswith(f"{BASE}/")
         assert re.fullmatch(r"[a-zA-Z0-9_-]+", component["unique_id"])
+
+
+def test_templates_give_what_home_assistant_is_to_show(manifest: Manifest) -> None:
+    components = check(discovery(BASE, ORIGIN, manifest, respiration=True))
+
+    def shown(template: str, **message: Any) -> str:
+        return jinja2.Template(template).render(value_json=message)
+
+    level = components["level"]["value_template"]
+    assert shown(level, historical=False, level_dbfs=-51.2) == "-51.2"
+    assert shown(level, historical=True, level_dbfs=-51.2) == ""  # which Home Assistant passes over
+    [available] = components["coughs_today"]["availability"]
+    states = {state: shown(available["value_template"], state=state) for state in ("online", "degraded", "offline")}
+    assert states == {"online": "online", "degraded": "online", "offline": "offline"}
 
 
 @pytest.mark.parametrize(
@@ -216,6 +232,47 @@ def test_only_a_state_of_today_and_of_another_run_is_taken_over(
     assert (said["coughs_today"], said["last_cough"]) == (today, last)
 
 
+def test_state_is_told_again_and_again_so_that_it_does_not_expire(
+    device: HomeAssistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.greet()
+    device.hear(Heard(f"{BASE}/state", state(), True))
+    first = told(device)
+    assert device.say() == []
+    monkeypatch.setattr(homeassistant, "_EVERY_S", 0.0)
+    assert told(device) == first
+
+
+@pytest.mark.parametrize("waits_s", [3600.0, 0.0])
+def test_state_of_a_later_day_stays_at_the_broker_until_the_clock_is_set_or_will_not_be(
+    device: HomeAssistant, monkeypatch: pytest.MonkeyPatch, waits_s: float
+) -> None:
+    """A board without a battery: what it said in 1970 would replace the only record of today's count."""
+    start = datetime(1970, 1, 1, tzinfo=ZONE)
+    monkeypatch.setattr(homeassistant, "is_synchronised", lambda: False)
+    monkeypatch.setattr(homeassistant, "local_now", lambda: start)
+    monkeypatch.setattr(homeassistant, "_UNSET_S", waits_s)
+    device.greet()
+    device.hear(Heard(f"{BASE}/state", state(), True))
+    cough(device, start)
+    said = [json.loads(said.payload) for said in device.say() if said.topic == f"{BASE}/state"]
+    assert [(one["date"], one["coughs_today"]) for one in said] == ([] if waits_s else [("1970-01-01", 1)])
+    monkeypatch.setattr(homeassistant, "is_synchronised", lambda: True)
+    monkeypatch.setattr(homeassistant, "local_now", lambda: NOON)
+    cough(device, NOON)
+    at_noon = told(device)
+    assert (at_noon["date"], at_noon["coughs_today"]) == ("2026-11-29", 8)
+
+
+def test_clock_that_is_set_is_believed_whatever_day_the_broker_keeps(
+    device: HomeAssistant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(homeassistant, "is_synchronised", lambda: True)
+    device.greet()
+    device.hear(Heard(f"{BASE}/state", state(date="2027-01-01"), True))
+    assert told(device)["date"] == "2026-11-29"
+
+
 def test_other_sounds_are_not_counted(device: HomeAssistant) -> None:
     device.greet()
     device.hear(Heard(f"{BASE}/state", state(coughs_today=0), True))
@@ -237,6 +294,8 @@ def test_day_ends_at_local_midnight_and_the_hour_goes_on() -> None:
     assert (tally.count(after).today, tally.count(after).last_hour) == (1, 3)
     later = after + timedelta(minutes=61)
     assert (tally.count(later).today, tally.count(later).last_hour, tally.count(later).last) == (1, 0, after)
+    tally.add(before, later)  # of another source, which told it late
+    assert tally.count(later).last == after
 
 
 def test_count_of_an_earlier_run_waits_until_the_clock_is_set() -> None:

@@ -14,8 +14,10 @@ from bench.mosquitto import free_port
 from edge import __version__
 from edge.hooks import Hooks
 from edge.metrics import LEVEL_S, Metrics, hottest_celsius, serve
+from edge.notify import Notifier
 from edge.sections import MetricsSettings
 from edge.sources.base import Block
+from edge.upkeep import Upkeep
 from tests.brokers import eventually, mosquitto
 from tests.programs import Daemon
 
@@ -56,7 +58,7 @@ def test_daemon_tells_what_it_heard_found_and_delivered_and_no_more(tiny_bundle_
         assert seen["acula_noise_floor_dbfs", "stdin"] < seen["acula_level_dbfs", "stdin"]
         assert seen["acula_clipped_ratio", "stdin"] == 0
         assert seen["acula_up", "stdin"] == seen["acula_broker_connected",] == 1
-        assert seen["acula_dropped_total",] == seen["acula_publish_errors_total",] == 0
+        assert seen["acula_stuck",] == seen["acula_dropped_total",] == seen["acula_publish_errors_total",] == 0
         assert seen["acula_info", "onnxruntime", "tiny-1.2.3", __version__] == 1
         assert not [name for name, *_ in seen if name.endswith("_created")]
         assert daemon.finish() == 0, daemon.errors()
@@ -136,6 +138,13 @@ def test_gaps_levels_and_trouble_are_told_for_each_source():
     assert (value("acula_up", "bed-12"), value("acula_up", "hall")) == (0, 1)
     assert value("acula_dropped_seconds_total", "bed-12") == 1.5
     assert (value("acula_gaps_total", "hall"), value("acula_level_dbfs", "hall")) == (0, None)
+
+
+def test_device_whose_upkeep_does_not_go_on_is_stuck(monkeypatch):
+    upkeep = Upkeep(minutes=None, corrections=None, notifier=Notifier({}), stuck=lambda: "", notify=lambda: None)
+    assert not upkeep.is_stuck
+    monkeypatch.setattr("edge.upkeep._TURN_S", -1.0)
+    assert upkeep.is_stuck
 
 
 def test_temperature_is_that_of_the_hottest_zone(tmp_path: Path):

@@ -139,6 +139,8 @@ def test_report_has_exactly_the_fields_of_the_contract(desk: Desk, sounds: Sound
     (report,) = desk.reports()
     (row,) = desk.outbox.pending(10)
     assert row.event_id == report.pop("minute_id")
+    assert row.telemetry
+    assert desk.corrections.turn(desk.read()) == 0
     assert report.pop("level_dbfs") == pytest.approx(-60, abs=1)
     assert report.pop("noise_floor_dbfs") == pytest.approx(-60, abs=1)
     assert report == {
@@ -181,16 +183,48 @@ def test_live_source_that_never_came_is_gap_from_the_start(desk: Desk) -> None:
     assert [(report["monitored_s"], report["gap_s"]) for report in desk.reports()] == [(0.0, 40.0)]
 
 
-def test_recording_that_is_read_fast_has_its_own_time_and_no_gap(
-    tiny_bundle: Bundle, tiny_backend: Backend, outbox: Outbox, monkeypatch: pytest.MonkeyPatch, sounds: Sounds
+@pytest.mark.parametrize("took_s", [1.0, 500.0])
+def test_recording_that_is_read_fast_or_slowly_has_its_own_time_and_no_gap(
+    tiny_bundle: Bundle,
+    tiny_backend: Backend,
+    outbox: Outbox,
+    monkeypatch: pytest.MonkeyPatch,
+    sounds: Sounds,
+    took_s: float,
 ) -> None:
     desk = Desk(tiny_bundle, tiny_backend, outbox, monkeypatch, pace="fast")
     desk.hear(sounds(RATE_HZ, 110.0, coughs=[41.0]), at_s=0.0)
-    desk.now_s = 1.0
+    desk.now_s = took_s
     desk.end()
     assert [report["duration_s"] for report in desk.reports()] == [40.0, 60.0, 10.0]
     assert [report["gap_s"] for report in desk.reports()] == [0.0, 0.0, 0.0]
     assert [report["counts"]["cough"] for report in desk.reports()] == [0, 1, 0]
+
+
+def test_run_that_ends_with_a_minute_has_no_report_of_nothing(desk: Desk) -> None:
+    desk.hear(np.zeros(100 * RATE_HZ, np.float32), at_s=0.0)
+    desk.end()
+    assert [report["duration_s"] for report in desk.reports()] == [40.0, 60.0]
+
+
+def test_run_that_begins_just_before_a_minute_has_no_report_of_that_moment(desk: Desk) -> None:
+    desk.utc_at_0 = START.replace(second=59, microsecond=999_700)
+    desk.minutes.watch(desk.listener)
+    desk.hear(np.zeros(10 * RATE_HZ, np.float32), at_s=0.0)
+    desk.end()
+    assert [report["duration_s"] for report in desk.reports()] == [10.0]
+
+
+def test_report_tells_how_far_the_analysis_was_behind_at_worst(desk: Desk) -> None:
+    desk.hear(np.zeros(RATE_HZ, np.float32), at_s=0.0)
+    desk.listener.backlog.put(Block(RATE_HZ, np.zeros((RATE_HZ, 1), np.float32)), RATE_HZ, desk.now_s)
+    for lag_s in (4.0, 7.0):
+        desk.now_s = 1.0 + lag_s
+        desk.turn()
+    desk.listener.backlog.take()
+    desk.turn()
+    desk.end()
+    assert [report["lag_s"] for report in desk.reports()] == [7.0]
 
 
 def test_clock_that_is_set_begins_its_own_minutes_and_loses_no_second(desk: Desk, sounds: Sounds) -> None:
@@ -203,6 +237,16 @@ def test_clock_that_is_set_begins_its_own_minutes_and_loses_no_second(desk: Desk
     assert [start.strftime("%H:%M:%S") for start in starts] == ["23:00:35", "23:01:00"]
     assert [report["monitored_s"] for report in reports] == [25.0, 25.0]
     assert [report["counts"]["cough"] for report in reports] == [2, 1]
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, -30.5, 5.0, 35.0, 3615.0])
+def test_no_minute_is_shorter_than_what_was_heard_of_it_whenever_the_clock_is_set(desk: Desk, step_s: float) -> None:
+    desk.hear(np.zeros(10 * RATE_HZ, np.float32), at_s=0.0)
+    desk.utc_at_0 += timedelta(seconds=step_s)
+    desk.hear(np.zeros(100 * RATE_HZ, np.float32), at_s=10.0)
+    desk.end()
+    assert sum(report["duration_s"] for report in desk.reports()) == pytest.approx(110.0)
+    assert [report["gap_s"] for report in desk.reports()] == [0.0] * len(desk.reports())
 
 
 def test_report_of_an_unset_clock_is_revised_once_it_is_set(
@@ -227,6 +271,7 @@ def test_report_of_an_unset_clock_is_revised_once_it_is_set(
 @given(
     stretches=st.lists(st.tuples(st.floats(0.0, 100.0), st.floats(0.1, 70.0)), min_size=1, max_size=5),
     block_s=st.floats(0.05, 7.0),
+    begun_us=st.integers(0, 59_999_999),
 )
 def test_every_second_of_a_run_is_monitored_or_gap_once(
     tiny_bundle: Bundle,
@@ -235,9 +280,12 @@ def test_every_second_of_a_run_is_monitored_or_gap_once(
     monkeypatch: pytest.MonkeyPatch,
     stretches: list[tuple[float, float]],
     block_s: float,
+    begun_us: int,
 ) -> None:
     outbox.delete([row.event_id for row in outbox.pending(10_000)])
     desk = Desk(tiny_bundle, tiny_backend, outbox, monkeypatch)
+    desk.utc_at_0 = START.replace(second=0) + timedelta(microseconds=begun_us)
+    desk.minutes.watch(desk.listener)
     heard_s = 0.0
     for pause_s, length_s in stretches:
         desk.wait_until(desk.now_s + pause_s)

@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.publish import single as send_once
+from structlog.testing import capture_logs
 
+from bench.mosquitto import free_port
+from edge import mqtt
 from edge.dialogue import Heard, Said
 from edge.errors import ConfigError
 from edge.mqtt import Publisher
@@ -22,6 +25,7 @@ from edge.outbox import Outbox
 from edge.sections import MqttSettings
 from tests.brokers import Subscriber, amqtt, eventually, mosquitto
 from tests.certificates import make_certificates
+from tests.outboxes import disk_without_room, open_outbox
 from tests.publishing import BASE, publish, put, status
 
 
@@ -99,12 +103,13 @@ def test_dialogue_hears_and_speaks_in_both_versions_and_its_failure_stops_nothin
         publisher.add(Echo())
         publisher.start()
         eventually(lambda: "online" in subscriber.states(), "status online")
-        for word in ("fail", "hello"):
+        for word in ("fail", "fail", "hello"):
             send_once(f"{BASE}/command", word, qos=1, hostname="127.0.0.1", port=broker.port)
         eventually(lambda: f"{BASE}/echo" in [message.topic for message in subscriber.messages], "the echo")
         put(outbox, "event")
         publisher.notify()
         eventually(lambda: subscriber.event_ids() == ["event"], "the event")
+        assert publisher.trouble == "Echo failed (a defect)"
     assert [entry["mqtt"] for entry in logs if entry["event"] == "broker_connected"] == [version]
     assert [entry["event"] for entry in logs].count("dialogue_failed") == 1
 
@@ -173,6 +178,26 @@ def test_proxy_without_a_broker_is_told_once(outbox: Outbox, publishers: list[Pu
         server.shutdown(socket.SHUT_RDWR)
     assert [entry["event"] for entry in logs] == ["broker_unreachable"]
     assert outbox.depth == 1
+
+
+def test_pauses_between_attempts_grow_to_a_limit(
+    outbox: Outbox, publishers: list[Publisher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(mqtt, "_LONGEST_PAUSE_S", 0.05)
+    publisher = publish(publishers, free_port(), outbox)
+    eventually(lambda: publisher.errors >= 8, "some attempts")
+    assert publisher._pause_s == 0.05
+
+
+def test_outbox_is_looked_after_while_no_broker_answers(tmp_path: Path, publishers: list[Publisher]) -> None:
+    with disk_without_room(), capture_logs():
+        outbox = open_outbox(tmp_path / "refused.db")
+        assert outbox.trouble
+    publisher = publish(publishers, free_port(), outbox)
+    eventually(lambda: not outbox.trouble, "an outbox on the disk")
+    publisher.stop(0)
+    outbox.close()
 
 
 @pytest.mark.broker

@@ -18,26 +18,9 @@ from numpy.typing import NDArray
 from bench.mosquitto import free_port
 from edge.notify import Notifier
 from tests.brokers import PATIENCE_S, eventually
-from tests.programs import ROOT
+from tests.programs import ROOT, WEDGED, Daemon
 
 Sounds = Callable[..., NDArray[np.float32]]
-
-WEDGED = """
-import sys, threading
-from pathlib import Path
-import edge.backends.shared, edge.daemon, edge.device
-from edge.backends.onnxruntime import OnnxRuntimeBackend
-edge.backends.shared.SLOW_S = edge.daemon._STOP_S = edge.device.DRAIN_S = 0.5
-wedge, infer = Path(sys.argv.pop(1)), OnnxRuntimeBackend.infer
-def infer_or_hang(backend, waveform):
-    while wedge.exists():
-        threading.Event().wait(0.05)
-    return infer(backend, waveform)
-OnnxRuntimeBackend.infer = infer_or_hang
-from edge.__main__ import main
-sys.exit(main(sys.argv[1:]))
-"""
-"""The program, whose inference hangs for as long as a file exists."""
 
 
 class Manager:
@@ -142,28 +125,15 @@ def test_daemon_is_ready_alive_and_stopping_and_its_pings_stop_while_inference_h
 def test_daemon_whose_inference_hangs_still_ends_when_it_is_told_to(
     tiny_bundle_path: Path, tmp_path: Path, sounds: Sounds
 ) -> None:
-    wedge, log = tmp_path / "wedge", tmp_path / "log"
-    command = [sys.executable, "-c", WEDGED, str(wedge), "run", "--bundle.path", str(tiny_bundle_path)]
-    command += ["--bundle.allow_unsigned", "--mqtt.port", str(free_port()), "--outbox.path", str(tmp_path / "o.db")]
-    command += ["--source.kind", "stdin"]
-    with log.open("wb") as errors:
-        daemon = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=errors)
-    try:
-        eventually(lambda: b'"event": "ready"' in log.read_bytes(), "a daemon that is ready")
+    wedge = tmp_path / "wedge"
+    with Daemon(tiny_bundle_path, tmp_path, free_port(), program=("-c", WEDGED, str(wedge))) as daemon:
+        daemon.wait_for("ready")
         wedge.touch()
-        assert daemon.stdin is not None
-        daemon.stdin.write((sounds(16_000, 3.0) * 32767).astype("<i2").tobytes())
-        daemon.stdin.flush()
-        eventually(lambda: b"the runtime does not answer" in log.read_bytes() or daemon.poll() is not None, "the hang")
-        daemon.terminate()
-        assert daemon.wait(PATIENCE_S) == 0, log.read_text()
-        assert b'"event": "listeners_do_not_end"' in log.read_bytes()
-        assert b'"reason": "did not end in time"' in log.read_bytes()
-    finally:
-        daemon.kill()
-        daemon.wait()
-        assert daemon.stdin is not None
-        daemon.stdin.close()
+        daemon.hear(sounds(16_000, 3.0))
+        assert daemon.wait_for("stuck")["reason"] == "the runtime does not answer"
+        assert daemon.stop() == 0, daemon.errors()
+        assert daemon.logged("listeners_do_not_end")
+        assert daemon.logged("stopped")[0]["reason"] == "did not end in time"
 
 
 def test_daemon_that_meets_a_defect_in_one_of_its_listeners_ends_so_that_it_is_started_anew(

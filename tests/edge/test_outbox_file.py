@@ -104,6 +104,14 @@ def test_disk_without_room_at_the_start_holds_events_and_takes_up_the_file_later
     assert [entry["event"] for entry in logs] == ["outbox_not_writable", "outbox_writable_again"]
 
 
+def test_events_that_could_not_be_stored_until_the_end_are_told_as_lost(tmp_path: Path, logs: list[Any]) -> None:
+    outbox = open_outbox(tmp_path / "outbox.db")
+    with disk_without_room():
+        fill(outbox, 3)
+        outbox.close()
+    assert [(entry["event"], entry["events"]) for entry in logs[-1:]] == [("events_lost", 3)]
+
+
 IN_A_SMALL_DISK = """
 import shutil, subprocess, sys
 from pathlib import Path
@@ -133,6 +141,19 @@ outbox.close()
 outbox = opened()
 assert seen(outbox) == [f"event-{number}" for number in range(520)]
 outbox.close()
+outbox.close()
+remount("ro")
+outbox = Outbox(disk / "other.db", max_mb=10, max_age_days=30)
+fill(outbox, 20)
+remount("rw")
+(disk / "other.db").write_text("what somebody has laid there meanwhile")
+outbox.maintain()
+assert "is not an outbox" in outbox.trouble, outbox.trouble
+fill(outbox, 20, first=20)
+assert seen(outbox) == [f"event-{number}" for number in range(40)]
+(disk / "other.db").unlink()
+outbox.maintain()
+assert not outbox.trouble, outbox.trouble
 print("nothing lost")
 """
 
@@ -159,6 +180,24 @@ def test_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(OutboxError, match=r"^/.*outbox\.db: .*; name a writable file as outbox\.path$") as refusal:
             open_outbox(path)
         assert "\n" not in str(refusal.value)
+
+
+def test_file_that_can_only_be_read_gives_what_it_holds_and_memory_holds_the_rest(tmp_path: Path) -> None:
+    """As an ordinary user, whom permissions bind."""
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom edge.outbox import Outbox\n"
+        "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
+        "opened = lambda: Outbox(Path(sys.argv[1]), max_mb=1, max_age_days=1)\n"
+        "outbox = opened(); outbox.put('old', 'topic', b'1'); outbox.close()\n"
+        "Path(sys.argv[1]).chmod(0o400)\n"
+        "outbox = opened(); outbox.put('new', 'topic', b'1')\n"
+        "print(outbox.trouble, [row.event_id for row in outbox.pending(10)])\n"
+    )
+    with tempfile.TemporaryDirectory(dir="/tmp" if os.geteuid() == 0 else tmp_path) as name:
+        Path(name).chmod(0o777)
+        command = [sys.executable, "-c", program, f"{name}/outbox.db"]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "attempt to write a readonly database ['old', 'new']"
 
 
 def test_read_only_folder_is_one_line(tmp_path: Path) -> None:

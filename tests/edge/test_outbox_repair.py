@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from edge import clock
+from tests.needs import MOUNTING, need_mounts
 from tests.outboxes import disk_without_room, fill, ids, open_outbox
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +41,17 @@ def damage_page_of(path: Path, table: str, *leaves: int) -> None:
     path.write_bytes(content)
 
 
+DAMAGED_LETTERS = "UPDATE message SET topic = CAST(x'ff61' AS TEXT) WHERE event_id = 'event-2'"
+
+
+def change(path: Path, *statements: str) -> None:
+    database = sqlite3.connect(path)
+    for statement in statements:
+        database.execute(statement)
+    database.commit()
+    database.close()
+
+
 def set_aside(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if ".damaged-" in path.name]
 
@@ -53,6 +66,8 @@ def test_damaged_pages_cost_no_more_than_the_events_on_them(tmp_path: Path, logs
     assert found == sorted(found, key=lambda name: int(name.partition("-")[2]))
     assert found[0] == "event-0"
     assert found[-5:] == [f"event-{number}" for number in range(200, 205)]
+    # They are of this run still, and so not historical.
+    assert [row.number for row in outbox.pending(10_000)][-6:] == [0, 1, 2, 3, 4, 5]
     assert 170 < len(found) < 200
     assert outbox.depth == len(found)
     assert f"{len(found) - 5} messages could be read" in outbox.trouble or f"{len(found)} messages" in outbox.trouble
@@ -86,15 +101,86 @@ def test_older_damaged_files_go_so_that_a_disk_that_wears_out_is_not_filled(tmp_
 def test_event_of_damaged_letters_is_left_behind_and_holds_nothing_up(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     filled(path, 5)
-    database = sqlite3.connect(path)
-    with database:
-        database.execute("UPDATE message SET topic = CAST(x'ff61' AS TEXT) WHERE event_id = 'event-2'")
-    database.close()
+    change(path, DAMAGED_LETTERS)
     outbox = open_outbox(path)
     assert ids(outbox) == ["event-0", "event-1", "event-3", "event-4"]
     outbox.delete(["event-0", "event-1", "event-3", "event-4"])
     assert outbox.depth == 0
     outbox.close()
+
+
+@pytest.mark.parametrize("damage", ["topic = 'acula/#'", "topic = ''", "payload = 'text'", "event_id = x'00'"])
+def test_row_that_no_broker_would_take_is_left_behind_by_a_repair(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "outbox.db"
+    filled(path, 5)
+    change(path, f"UPDATE message SET {damage} WHERE event_id = 'event-1'", DAMAGED_LETTERS)  # noqa: S608
+    outbox = open_outbox(path)
+    assert ids(outbox) == ["event-0", "event-3", "event-4"]
+    outbox.close()
+
+
+def test_what_is_salvaged_keeps_its_kind_and_its_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "is_synchronised", lambda: True)
+    path = tmp_path / "outbox.db"
+    outbox = open_outbox(path)
+    outbox.put("minute", "topic", b"1", telemetry=True)
+    fill(outbox, 3)
+    outbox.close()
+    change(path, DAMAGED_LETTERS)
+    outbox = open_outbox(path, max_age_days=0)
+    kinds = {row.event_id: row.telemetry for row in outbox.pending(10)}
+    assert kinds == {"minute": True, "event-0": False, "event-1": False}
+    outbox.maintain()
+    assert outbox.depth == 0
+    outbox.close()
+
+
+def test_damaged_file_of_the_first_release_is_salvaged(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    put = filled(path, 200)
+    change(path, "DROP INDEX message_telemetry", "ALTER TABLE message DROP COLUMN telemetry", "PRAGMA user_version = 1")
+    damage_page_of(path, "message", 2)
+    outbox = open_outbox(path)
+    assert 170 < len(set(put) & set(ids(outbox))) < 200
+    outbox.close()
+
+
+IN_A_SMALL_DISK = """
+import subprocess, sys
+from pathlib import Path
+from tests.edge.test_outbox_repair import damage_page_of, filled
+from tests.outboxes import ids, open_outbox
+disk = Path(sys.argv[1])
+def resize(pages): subprocess.run(["mount", "-o", f"remount,size={pages * 4096}", str(disk)], check=True)
+path = disk / "outbox.db"
+put = filled(path, 100)
+damage_page_of(path, "message", 2)
+used = path.stat().st_size // 4096 + 8
+for room in range(0, 4 * used, 2):
+    resize(used + room)
+    outbox = open_outbox(path)
+    found = ids(outbox)
+    assert outbox.trouble
+    outbox.close()
+    if found: break
+assert 80 < len(set(put) & set(found)) < 100, (room, len(found))
+assert ids(open_outbox(path)) == found
+print("nothing lost")
+"""
+
+
+def test_damaged_file_on_a_disk_with_however_little_room_loses_nothing_more(tmp_path: Path) -> None:
+    """A real file system, which grows until a repair succeeds, and that only this process sees."""
+    need_mounts()
+    command = f'mount -t tmpfs -o size=4m tmpfs {tmp_path} && exec "$0" -c "$1" {tmp_path}'
+    run = subprocess.run(
+        [*MOUNTING, "sh", "-c", command, sys.executable, IN_A_SMALL_DISK],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout.splitlines()[-1:] == ["nothing lost"], run.stdout + run.stderr
 
 
 @pytest.mark.parametrize("table", ["sqlite_sequence", "sqlite_autoindex_message_1", "message_telemetry"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.track import LOOKAHEAD_FRACTION, RAMP_FRACTION, WEIGHT_FLOOR, ScoreTrack
+from edge.track import LOOKAHEAD_FRACTION, RAMP_FRACTION, ScoreTrack
 from edge.windows import Window
 
 # Ten frames of 4 samples a window, steps of two frames, hops of three.
@@ -36,7 +36,7 @@ def slow(all_scores, frames, hop):
             final = k > 0 and inside + hop < 10 - round(LOOKAHEAD_FRACTION * 10)
             if 0 <= inside < 10 and not final:
                 centre = inside + 0.5
-                weight = max(WEIGHT_FLOOR, min(1.0, min(centre, 10 - centre) / (RAMP_FRACTION * 10)))
+                weight = min(1.0, min(centre, 10 - centre) / (RAMP_FRACTION * 10))
                 total += weight * float(scores[min(inside // 2, len(scores) - 1), 0])
                 weight_sum += weight
         track.append(total / weight_sum)

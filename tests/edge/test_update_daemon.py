@@ -22,7 +22,7 @@ from edge.update.record import RecordFile
 from tests.brokers import Broker, Subscriber, eventually
 from tests.certificates import make_certificates
 from tests.hosts import serving
-from tests.programs import BASE, ROOT, Daemon
+from tests.programs import BASE, ROOT, WEDGED, Daemon
 from tests.updates import archive_of, settings
 
 Sounds = Callable[..., NDArray[np.float32]]
@@ -96,7 +96,7 @@ def test_command_has_a_bundle_fetched_and_run(tiny_bundle_path: Path, tmp_path: 
             send("older", hashlib.sha256(older).hexdigest(), "older.tar")
             eventually(lambda: ("older", "refused") in results(), "the refusal of an older one")
             assert "tiny-1.2.2 is older than tiny-1.2.3" in subscriber.payloads("/command/result")[-1]["reason"]
-            send("right", hashlib.sha256(content).hexdigest())
+            send("right", hashlib.sha256(content).hexdigest().upper())
             eventually(lambda: ("right", "done") in results(), "the answer")
             eventually(lambda: bundles_run(daemon) == ["tiny-1.2.3", "tiny-2.0.0"], "the restart")
             assert daemon.stop() == 0, daemon.errors()
@@ -129,6 +129,23 @@ def test_start_that_a_signal_ends_is_not_held_against_a_new_bundle(tiny_bundle_p
     with Daemon(tiny_bundle_path, tmp_path, free_port()) as daemon:
         daemon.wait_for("ready")
         assert bundles_run(daemon) == ["tiny-2.0.0"]
+
+
+def test_bundle_whose_inference_hangs_is_left_although_the_daemon_ended_when_it_was_told_to(
+    tiny_bundle_path: Path, tmp_path: Path, sounds: Sounds
+) -> None:
+    device, wedge = settings(tiny_bundle_path, tmp_path), tmp_path / "wedge"
+    assert Installer(device).install(str(archive_of(tiny_bundle_path, tmp_path))).switched
+    with Daemon(tiny_bundle_path, tmp_path, free_port(), program=("-c", WEDGED, str(wedge))) as daemon:
+        daemon.wait_for("ready")
+        assert bundles_run(daemon) == ["tiny-2.0.0"]
+        wedge.touch()
+        daemon.hear(sounds(16_000, 3.0))
+        daemon.wait_for("stuck")
+        assert daemon.stop() == 0, daemon.errors()
+    with Daemon(tiny_bundle_path, tmp_path, free_port()) as daemon:
+        daemon.wait_for("ready")
+        assert bundles_run(daemon) == ["tiny-1.2.3"]
 
 
 def test_bundle_that_runs_well_is_confirmed(tiny_bundle_path: Path, tmp_path: Path, sounds: Sounds) -> None:

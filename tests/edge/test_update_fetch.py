@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,9 +56,10 @@ def test_archive_is_fetched_from_a_named_host_that_proves_itself(
 
 
 def test_credentials_go_to_the_named_host_and_not_where_it_redirects(
-    tmp_path: Path, server: Host, settings: UpdateSettings, certificates: Path
+    tmp_path: Path, server: Host, settings: UpdateSettings, certificates: Path, logs: list[Any]
 ) -> None:
     (tmp_path / "token").write_text("Bearer hush\n")
+    (tmp_path / "token").chmod(0o644)
     with serving(certificates) as other:
         server.redirects["other"] = f"https://{other.host}/room.tar?signed=1"
         both = settings.model_copy(
@@ -66,6 +68,7 @@ def test_credentials_go_to_the_named_host_and_not_where_it_redirects(
         assert taken(tmp_path, f"https://{server.host}/to/other", both) == SHA256
         assert server.asked == [("/to/other", "Bearer hush")]
         assert other.asked == [("/room.tar?signed=1", "")]
+    assert [entry["event"] for entry in logs] == ["secret_readable_by_all"]
 
 
 def test_archive_that_would_leave_too_little_of_the_disk_is_refused(
@@ -131,7 +134,8 @@ def test_what_a_host_must_not_do_is_one_line(
         ("file:///etc/passwd", "is not fetched over file"),
         ("https://user:hush@HOST/room.tar", "carries a user or password"),
         ("https://updates.example/room.tar?token=hush", "updates.example on port 443 is not among update.hosts"),
-        ("https://HOST:99/room.tar", "is no URL|is not among"),
+        ("https://user@HOST/room.tar", "carries a user or password"),
+        ("https://127.0.0.1:99/room.tar", "127.0.0.1 on port 99 is not among update.hosts"),
     ],
 )
 def test_url_that_is_not_to_be_asked_is_refused_unasked_and_without_its_secrets(
@@ -164,6 +168,21 @@ def test_fetching_is_given_up_when_the_daemon_stops(tmp_path: Path, server: Host
     stopping.set()
     with pytest.raises(UpdateError, match="given up, because the daemon stops"):
         taken(tmp_path, f"https://{server.host}/room.tar", settings, stopping)
+
+
+def test_host_may_be_named_in_capitals(tmp_path: Path, server: Host, settings: UpdateSettings) -> None:
+    named = settings.model_copy(update={"hosts": (server.host.replace("127.0.0.1", "LocalHost"),)})
+    url = f"https://{server.host}/room.tar".replace("127.0.0.1", "localhost")
+    with pytest.raises(UpdateError, match="certificate is not trusted"):  # so it was asked; it is of the address
+        taken(tmp_path, url, named)
+
+
+def test_host_that_takes_too_long_is_given_up(
+    tmp_path: Path, server: Host, settings: UpdateSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.update.fetch.DEADLINE_S", 0.0)
+    with pytest.raises(UpdateError, match="given up after 0 minutes; the host is too slow"):
+        taken(tmp_path, f"https://{server.host}/room.tar", settings)
 
 
 def test_file_is_taken_and_anything_else_at_a_path_is_refused(tmp_path: Path) -> None:

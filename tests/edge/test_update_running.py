@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge.config import Settings
-from edge.errors import BundleError
+from edge.errors import BundleError, UpdateError
 from edge.pipeline import open_model
 from edge.update.install import Installer
 from edge.update.record import RecordFile
@@ -94,6 +94,8 @@ def test_ten_minutes_of_health_confirm_it_and_remove_the_old_one(
     install(device, archive_of(tiny_bundle_path, tmp_path, "3.0.0"))
     assert kept(device) == 2
     assert start(device)[1] == "tiny-3.0.0"
+    with pytest.raises(UpdateError, match="on probation still"):
+        install(device, archive_of(tiny_bundle_path, tmp_path, "4.0.0"))
     running, name = start(device, time_s)
     assert name == "tiny-2.0.0"
     running.end()
