@@ -64,7 +64,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Evaluation]:
     encoder.to(device)
     learnt_features = {part: embed_recordings(encoder, clips[part], device) for part in PARTS}
     plain = {part: log_mel_statistics(clips[part], encoder.sample_rate_hz) for part in PARTS}
-    return {task.name: _evaluate_one(task, clips, learnt_features, plain) for task in tasks}
+    return {task.name: evaluate_task(task, clips, learnt_features, plain) for task in tasks}
 
 
 def table(evaluations: Mapping[str, Evaluation]) -> str:
@@ -132,10 +132,16 @@ def _refuse_one_sided(task: Task, rows: Sequence[Recording], source: Path) -> No
         )
 
 
-def _evaluate_one(task: Task, clips: Mapping[Part, Clips], learnt: Features, plain: Features) -> Evaluation:
+def evaluate_task(task: Task, clips: Mapping[Part, Clips], learnt: Features, plain: Features) -> Evaluation:
+    """The figures of one task: probes that training people fit, on embeddings and on plain features of test people.
+
+    Raises:
+        CorpusError: there are too few people of an answer.
+    """
+
     def interval(features: Features) -> tuple[Interval, Examples]:
-        fitted, asked = (examples(task, clips[part].rows, features[part]) for part in PARTS)
-        return auroc_interval(asked.answers, probe_scores(fitted, asked), asked.groups), asked
+        scores, asked = probed(task, clips, features)
+        return auroc_interval(asked.answers, scores, asked.groups), asked
 
     try:
         encoder, asked = interval(learnt)
@@ -146,6 +152,16 @@ def _evaluate_one(task: Task, clips: Mapping[Part, Clips], learnt: Features, pla
         raise CorpusError(f"task {task.name}: no interval on the test split ({error})") from error
     people = people_by_answer(asked)
     return Evaluation(encoder, baseline, CHANCE, people[True], people[False])
+
+
+def probed(task: Task, clips: Mapping[Part, Clips], features: Features) -> tuple[NDArray[np.float64], Examples]:
+    """Scores (units,) of the test units by a probe that the training units fit, and these test units.
+
+    Raises:
+        CorpusError: there are too few people of an answer.
+    """
+    fitted, asked = (examples(task, clips[part].rows, features[part]) for part in PARTS)
+    return probe_scores(fitted, asked), asked
 
 
 def people_by_answer(asked: Examples) -> dict[bool, int]:

@@ -37,7 +37,7 @@ from distill.moments import Moments
 from distill.student import StudentShape
 from distill.teach_config import TeachSettings
 from distill.teacher import open_teacher
-from distill.teaching import LessonPlan, TeachingTask, judge
+from distill.teaching import Lesson, LessonPlan, TeachingTask, judge
 from distill.windows import EpochSampler
 from edge.settings import to_toml
 
@@ -182,19 +182,23 @@ def fit(task: TeachingTask, taught: Pupils, settings: TeachSettings) -> None:
         task.load_state_dict(finished["state_dict"])
         return
     trainer = make_trainer(settings, settings.epochs * (plan.per_epoch // settings.batch_size))
-    loader = DataLoader(
-        plan,
-        batch_size=settings.batch_size,
-        sampler=EpochSampler(plan.per_epoch, done),
-        num_workers=settings.workers,
-        persistent_workers=settings.workers > 0,
-    )
     trainer.fit(
         task,
-        loader,
+        loader(plan, settings, done),
         DataLoader(TensorDataset(torch.zeros(1)), batch_size=1),
         ckpt_path=last if last.is_file() else None,
         weights_only=True,
+    )
+
+
+def loader(plan: LessonPlan, settings: TeachSettings, epochs_before: int) -> DataLoader[Lesson]:
+    """Batches of lessons for the epochs that follow `epochs_before` finished ones."""
+    return DataLoader(
+        plan,
+        batch_size=settings.batch_size,
+        sampler=EpochSampler(plan.per_epoch, epochs_before),
+        num_workers=settings.workers,
+        persistent_workers=settings.workers > 0,
     )
 
 

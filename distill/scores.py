@@ -15,8 +15,7 @@ from align.checkpointing import load_encoder
 from align.clips import Clips
 from align.corpora import CorpusError
 from align.embedding import embed_recordings as embed_by_encoder
-from align.probe import probe_scores
-from align.scores import CHANCE, Features, Part, open_parts, people_by_answer, write_figures
+from align.scores import CHANCE, Features, Part, open_parts, people_by_answer, probed, write_figures
 from align.statistics import Interval, auroc_difference, auroc_interval
 from align.tasks import Examples, Task, examples
 from distill.checkpoint import LabelSpec, TaughtStudent, load_student
@@ -85,7 +84,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, LabelFigures]:
     plain, int8 = embed_both(taught, clips)
     log_mel = {part: log_mel_statistics(clips[part], taught.front_end.sample_rate_hz) for part in clips}
     heard = Heard(clips, plain, int8, log_mel, _teacher(settings, taught) if settings.teacher else None)
-    return {label.name: _of_label(taught, row, label, heard, settings.rounds) for row, label in asked}
+    return {label.name: of_label(taught, row, label, heard, settings.rounds) for row, label in asked}
 
 
 def embed_both(taught: TaughtStudent, clips: Mapping[Part, Clips]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -105,7 +104,12 @@ def head_logits(student: Student, row: int, embeddings: NDArray[np.float32]) -> 
     return np.asarray(embeddings @ weight + bias, dtype=np.float32)[:, None]
 
 
-def _of_label(taught: TaughtStudent, row: int, label: LabelSpec, heard: Heard, rounds: int) -> LabelFigures:
+def of_label(taught: TaughtStudent, row: int, label: LabelSpec, heard: Heard, rounds: int) -> LabelFigures:
+    """The figures of the label in a row of the student's head, whose question the recordings answer.
+
+    Raises:
+        CorpusError: all test people have one answer, or there are too few training people of one.
+    """
     task = label.task
     assert task is not None  # noqa: S101 - only such labels are asked
 
@@ -116,14 +120,14 @@ def _of_label(taught: TaughtStudent, row: int, label: LabelSpec, heard: Heard, r
     answers, groups, scores = asked.answers, asked.groups, asked.features[:, 0]
     if answers.all() or not answers.any():
         raise CorpusError(f"label {label.name}: all test people have one answer ({task.column}); an AUROC needs both")
-    in_int8, of_log_mel = said(row, heard.int8).features[:, 0], _probed(task, heard.clips, heard.log_mel)
+    in_int8, of_log_mel = said(row, heard.int8).features[:, 0], probed(task, heard.clips, heard.log_mel)[0]
     head = next((place for place, other in enumerate(taught.labels) if _is_head(other, task)), None)
     than_head = teacher = None
     if label.origin == "text" and head is not None:
         of_head = said(head, heard.plain).features[:, 0]
         than_head = auroc_difference(answers, scores, of_head, groups, rounds=rounds)
     if heard.teacher is not None:
-        teacher = auroc_interval(answers, _probed(task, heard.clips, heard.teacher), groups, rounds=rounds)
+        teacher = auroc_interval(answers, probed(task, heard.clips, heard.teacher)[0], groups, rounds=rounds)
     people = people_by_answer(asked)
     return LabelFigures(
         task=task.name,
@@ -144,11 +148,6 @@ def _of_label(taught: TaughtStudent, row: int, label: LabelSpec, heard: Heard, r
 
 def _is_head(label: LabelSpec, task: Task) -> bool:
     return label.origin == "taught" and label.task == task
-
-
-def _probed(task: Task, clips: Mapping[Part, Clips], features: Features) -> NDArray[np.float64]:
-    fitted, asked = (examples(task, clips[part].rows, features[part]) for part in clips)
-    return probe_scores(fitted, asked)
 
 
 def _teacher(settings: EvaluateSettings, taught: TaughtStudent) -> Features:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import sys
 import threading
 import time
@@ -49,6 +50,17 @@ def configure(settings: LogSettings) -> None:
         # A line and its end in one piece: between the two, another thread's line could come.
         logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Unfailing())),
     )
+    logging.basicConfig(handlers=[_FromLibraries(logging.ERROR)], force=True)
+
+
+class _FromLibraries(logging.Handler):
+    """Errors that a library tells by Python's own logging, which would come as bare text otherwise, as lines of this
+    log. Its warnings, of strangers who call and hang up, are nothing that anybody could mend."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(
+            record.levelno, "library", name=record.name, text=record.getMessage(), exc_info=record.exc_info
+        )
 
 
 class RateLimit:

@@ -7,7 +7,6 @@ Does not: serve them, or keep anything over a restart. It holds a bounded amount
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -31,9 +30,9 @@ SPAN_S = 60.0
 STEP_S = 0.1
 """Of the frames within so long the highest score is shown."""
 MOST_EVENTS = 100
-STRETCH_S = 600.0
-"""Counts are by stretches of the monotonic clock, so that they stay where they belong when the time of day is set."""
-MOST_STRETCHES = 24 * 6
+STRETCH_S = 900.0
+"""Counts are by quarters of an hour, with which the hours of every time zone begin."""
+DAY_MINUTES = 24 * 60
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ class _Stretch:
 
     counts: Counter[str] = field(default_factory=Counter)
     """Events of all sources, by label."""
-    heard_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Seconds of sound, by source."""
+    heard_s: float = 0.0
+    """Seconds of sound of all sources."""
 
 
 class Board:
@@ -76,37 +75,40 @@ class Board:
         self._heard: defaultdict[str, _Heard] = defaultdict(_Heard)
         self._events: deque[Message] = deque(maxlen=MOST_EVENTS)
         self._stretches: dict[int, _Stretch] = {}
+        """By the minute of the monotonic clock that their start is nearest to, so that they stay where they belong when
+        the time of day is set."""
         hooks.on_block.append(self._on_block)
         hooks.on_scores.append(self._on_scores)
         hooks.on_event.append(self._on_event)
         hooks.on_respiration.append(self._on_respiration)
 
     def since(self, number: int, source: str) -> list[Message]:
-        """What was heard after the message of that number: by one source, and the events of all, in their order."""
+        """What was heard after the message of that number, in its order: by one source, and the last events of all."""
         with self._lock:
             heard = self._heard[source].messages if source in self._heard else ()
-            messages = [message for _, message in heard] + list(self._events)
-        return sorted((message for message in messages if message.number > number), key=lambda one: one.number)
+            messages = {message.number: message for message in [*(one for _, one in heard), *self._events]}
+        return [message for _, message in sorted(messages.items()) if message.number > number]
 
     def day(self, now: Reading) -> list[dict[str, Any]]:
-        """Events by label, and seconds of sound by source, of each stretch of the last day in which there was any."""
+        """Events by label, and seconds of sound, of each quarter of an hour of the last day in which there was any.
+
+        `at` is about its middle, which lies in the same hour also where the clock was set since or does not run true.
+        """
         with self._lock:
-            return [
-                {
-                    "start": clock.rfc3339(now.at(number * STRETCH_S)),
-                    "counts": dict(stretch.counts),
-                    "heard_s": dict(stretch.heard_s),
-                }
-                for number, stretch in sorted(self._stretches.items())
-            ]
+            kept = [(minute, dict(one.counts), one.heard_s) for minute, one in sorted(self._stretches.items())]
+        return [
+            {"at": clock.rfc3339(now.at(minute * 60 + STRETCH_S / 2)), "counts": counts, "heard_s": round(heard_s, 1)}
+            for minute, counts, heard_s in kept
+        ]
 
     def _on_block(self, listener: Listener, block: Block) -> None:
         rate_hz = listener.source.sample_rate_hz
+        start_s, now = listener.card.recorded_s(block.position / rate_hz), clock.read()
         with self._lock:
             heard = self._heard[listener.name]
             heard.meter = heard.meter or LevelMeter(rate_hz)
             heard.meter.push(block.samples)
-            self._stretch(time.monotonic()).heard_s[listener.name] += len(block.samples) / rate_hz
+            self._stretch(start_s, now).heard_s += len(block.samples) / rate_hz
 
     def _on_scores(self, listener: Listener, chunk: TrackChunk) -> None:
         if len(chunk.scores) == 0:
@@ -128,21 +130,25 @@ class Board:
                 "level_dbfs": level.level_dbfs,
                 "clipped": level.clipped,
             }
-            self._keep(listener, listener.recorded_s(end), "sound", content)
+            self._keep(listener, listener.recorded_s(end), self._message("sound", content))
 
     def _on_event(self, listener: Listener, event: Event, payload: dict[str, Any]) -> None:
+        onset_s, now = listener.recorded_s(event.onset), clock.read()
         with self._lock:
-            self._events.append(self._message("event", payload))
-            self._stretch(listener.recorded_s(event.onset)).counts[event.label] += 1
+            message = self._message("event", payload)
+            self._events.append(message)
+            # Others may hear so many in the meantime that it is no longer among the last of all.
+            self._keep(listener, listener.recorded_s(event.offset), message)
+            self._stretch(onset_s, now).counts[event.label] += 1
 
     def _on_respiration(self, listener: Listener, payload: dict[str, Any]) -> None:
         with self._lock:
             heard = self._heard[listener.name].messages
-            self._keep(listener, heard[-1][0] if heard else 0.0, "respiration", payload)
+            self._keep(listener, heard[-1][0] if heard else 0.0, self._message("respiration", payload))
 
-    def _keep(self, listener: Listener, end_s: float, kind: str, content: dict[str, Any]) -> None:
+    def _keep(self, listener: Listener, end_s: float, message: Message) -> None:
         messages = self._heard[listener.name].messages
-        messages.append((end_s, self._message(kind, content)))
+        messages.append((end_s, message))
         while end_s - messages[0][0] > SPAN_S:
             messages.popleft()
 
@@ -150,11 +156,11 @@ class Board:
         self._number += 1
         return Message(self._number, kind, content)
 
-    def _stretch(self, at_s: float) -> _Stretch:
-        """That of a monotonic time."""
-        number = int(at_s // STRETCH_S)
-        stretch = self._stretches.setdefault(number, _Stretch())
-        for old in [other for other in self._stretches if other <= number - MOST_STRETCHES]:
+    def _stretch(self, at_s: float, now: Reading) -> _Stretch:
+        """That of a monotonic time, by the time of day as it is set now."""
+        minute = round((at_s - now.at(at_s).timestamp() % STRETCH_S) / 60)
+        stretch = self._stretches.setdefault(minute, _Stretch())
+        for old in [other for other in self._stretches if other <= minute - DAY_MINUTES]:
             del self._stretches[old]
         return stretch
 

@@ -6,6 +6,7 @@ Does not: know what is served (`edge.dashboard.site` does).
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from edge import clock
 from edge.dashboard.board import Board
@@ -33,6 +35,14 @@ log = structlog.get_logger()
 
 MOST_CONNECTIONS = 16
 """Of browsers; a further one is answered 503."""
+MOST_OPEN = 2 * MOST_CONNECTIONS
+"""A further one is closed unanswered."""
+ASK_S = 10.0
+"""One that has not asked for anything by then is closed."""
+_TAKE_S = 60.0
+"""One that takes nothing of what it is sent, or does not acknowledge it, is closed by the kernel after so long."""
+_LEAVE_S = 0.5
+"""At the end, how long one that is being answered may take for the rest."""
 _END_S = 3.0
 
 
@@ -91,7 +101,9 @@ def serve(
         uvicorn.Config(
             site.app,
             access_log=False,
-            http="h11",
+            backlog=MOST_CONNECTIONS,
+            headers=[("Connection", "close")],  # one that is kept for a next request would take another browser's place
+            http=_Connection,
             lifespan="off",
             limit_concurrency=MOST_CONNECTIONS,
             log_config=None,
@@ -119,9 +131,33 @@ def serve(
     return end
 
 
+class _Connection(H11Protocol):
+    """That of a browser: each is one of the files that the daemon may have open, which hearing needs as well."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._patience = self.loop.call_later(ASK_S, self._close_unless_asked)
+        if len(self.connections) > MOST_OPEN:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._patience.cancel()
+
+    def _close_unless_asked(self) -> None:
+        if self.cycle is None:
+            self.transport.abort()  # type: ignore[unreachable] # uvicorn annotates it as if it were always there
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.loop.call_later(_LEAVE_S, self.transport.abort)
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    return socket.create_server(address, family=family)
+    listening = socket.create_server(address, family=family)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(_TAKE_S * 1000))  # its connections', too
+    return listening
 
 
 def _address(host: str, listening: socket.socket) -> str:

@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge import clock
 from edge.dashboard.board import Board
+from edge.guard import Guard
 
 STATIC = Path(__file__).with_name("static")
 
@@ -36,6 +37,8 @@ STATUS_S = 2.0
 """How often a reader is told how the device is, and what was counted."""
 
 _HEADERS = {
+    # The page of another version of this program would not understand what is sent.
+    "Cache-Control": "no-store",
     # Everything comes from here, nothing from elsewhere, and no other page may frame it.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -60,6 +63,7 @@ class Site:
         self.is_ending = False
         """Set: every stream ends."""
         self._board, self._status, self._sources = board, status, tuple(sources)
+        self._guard = Guard("dashboard_failed")
         self.app = Starlette(
             routes=[
                 Route("/stream", self._stream),
@@ -72,7 +76,9 @@ class Site:
         source = request.query_params.get("source", self._sources[0])
         if source not in self._sources:
             return PlainTextResponse(f"no source {source!r}, only {', '.join(self._sources)}\n", status_code=404)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
+        headers = {"X-Accel-Buffering": "no"}
         return StreamingResponse(self._messages(source), media_type="text/event-stream", headers=headers)
 
     async def _messages(self, source: str) -> AsyncIterator[str]:
@@ -80,11 +86,15 @@ class Site:
         while not self.is_ending:
             if time.monotonic() >= due:
                 due = time.monotonic() + STATUS_S
-                yield _sent("status", {**self._status(), "day": self._board.day(clock.read())})
+                if (status := self._guard.call("status", self._told)) is not None:
+                    yield _sent("status", status)
             for message in self._board.since(number, source):
                 number = message.number
                 yield _sent(message.kind, message.content)
             await asyncio.sleep(LOOK_S)
+
+    def _told(self) -> dict[str, Any]:
+        return {**self._status(), "day": self._board.day(clock.read())}
 
 
 def _sent(kind: str, content: dict[str, Any]) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from align.batches import Batch
 from align.module import BEFORE_JUDGING, TrainingError
+from align.validation import compare
 from tests.training_steps import TEXT_SIZE, batches, losses_and_gradients, make_task, of_two_processes
 
 OBJECTIVES = [
@@ -39,6 +41,16 @@ def test_step_is_a_function_of_its_number_whatever_was_drawn_before() -> None:
     task = make_task("scratch-conv")
     assert task.training_step(batch, 4) == first
     assert task.training_step(batch, 5) != first
+
+
+def test_comparison_is_without_dropout_and_training_goes_on_with_it() -> None:
+    task = make_task("scratch-conv", audio_head="mlp").train()
+    rng = np.random.default_rng(0)
+    embeddings = rng.standard_normal((4, task.encoder.embedding_size)).astype(np.float32)
+    text = rng.standard_normal((4, TEXT_SIZE)).astype(np.float32)
+    first, again = (compare(task, embeddings, list("abcd"), text)[0] for _ in range(2))
+    assert np.array_equal(first, again)
+    assert task.alignment.training
 
 
 def test_pairs_that_are_shuffled_anew_tell_nothing_whatever_the_reports_say() -> None:

@@ -12,7 +12,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from align.checkpointing import SPEC, WEIGHTS, WholeCheckpointIO, load_encoder, save_encoder, write_bytes
+from align.checkpointing import (
+    SPEC,
+    WEIGHTS,
+    WholeCheckpointIO,
+    epochs_done,
+    load_encoder,
+    read_resumable,
+    refuse_other_weights,
+    save_encoder,
+    write_bytes,
+)
 from align.encoders import EncoderError, EncoderSpec, build_encoder
 from edge.errors import UserError
 
@@ -123,6 +133,51 @@ def test_full_disk_keeps_the_checkpoint_that_was_there(tmp_path: Path) -> None:
     assert names(tmp_path) == {"last.ckpt"}
     keeper.save_checkpoint({"step": 2}, path)
     assert torch.load(path, weights_only=True) == {"step": 2}
+
+
+def leave(path: Path, **others: object) -> Path:
+    """What a training leaves, as far as it is looked at."""
+    stored = {"epoch": 2, "state_dict": {}, "optimizer_states": [], "pytorch-lightning_version": "2.6"}
+    torch.save(stored | others, path)
+    return path
+
+
+def test_epochs_behind_a_checkpoint_are_counted(tmp_path: Path) -> None:
+    assert epochs_done(tmp_path / "absent.ckpt") == 0
+    assert epochs_done(leave(tmp_path / "last.ckpt")) == 3
+
+
+def test_file_that_no_training_left_is_told(tmp_path: Path) -> None:
+    torch.save({"epoch": 2, "state_dict": {}}, tmp_path / "last.ckpt")
+    with pytest.raises(UserError, match=r"last\.ckpt: nothing that a training can go on from; remove it"):
+        read_resumable(tmp_path / "last.ckpt")
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (self.path,)  # type: ignore[return-value]
+
+
+def test_checkpoint_runs_no_code(tmp_path: Path) -> None:
+    leave(tmp_path / "last.ckpt", callbacks=Touch(tmp_path / "run"))
+    with pytest.raises(UserError, match=r"last\.ckpt: damaged; remove it"):
+        read_resumable(tmp_path / "last.ckpt")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "stored", [{"weight": torch.zeros(3, 4)}, {"weight": torch.zeros(3, 2), "extra": torch.ones(1)}]
+)
+def test_weights_of_another_shape_or_name_are_not_gone_on_from(stored: dict[str, torch.Tensor]) -> None:
+    module = torch.nn.Linear(2, 3, bias=False)
+    refuse_other_weights({"state_dict": {"weight": torch.zeros(3, 2)}}, module)
+    with pytest.raises(UserError, match="is of another architecture"):
+        refuse_other_weights({"state_dict": stored}, module)
 
 
 def test_folder_is_made_for_a_file(tmp_path: Path) -> None:

@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 from align.baseline import log_mel_statistics
 from align.clips import Clips
 from align.corpora import Recording
+from align.corpora.recording import Split
 from align.evaluate import main
+from align.scores import Part, evaluate_task
+from align.tasks import Task
 from align.training import train
 from tests.aligning import Aligned, refused, run_main, settings_of
+from tests.recordings import recording
 
 
 @pytest.fixture
@@ -56,6 +60,25 @@ def test_figures_are_printed_and_left_in_the_folder(
         assert 0 <= found[kind]["low"] <= found[kind]["value"] <= found[kind]["high"] <= 1
         assert f"{found[kind]['value']:.3f}" in lines[1]
     assert lines[1].split()[:4] == ["murmur", str(answers.count("Present")), "/", str(answers.count("Absent"))]
+
+
+def test_figures_are_those_of_test_people_by_a_probe_of_training_people() -> None:
+    """Whose embeddings tell the answer the wrong way round, and whose plain features tell it right."""
+    task = Task(name="murmur", column="murmur", positive=("Present",))
+
+    def clips(split: Split, people: int) -> Clips:
+        answers = ["Present" if number % 4 == 0 else "Absent" for number in range(people)]
+        rows = [recording(f"{n}.wav", f"{split}-{n}", split, murmur=answer) for n, answer in enumerate(answers)]
+        return Clips(rows, [row.path.name for row in rows], [np.zeros(1, np.int16) for _ in rows], [])
+
+    parts: dict[Part, Clips] = {"train": clips("train", 40), "test": clips("test", 12)}
+    told: dict[Part, NDArray[np.float32]] = {
+        part: np.array([[row.metadata["murmur"] == "Present"] for row in heard.rows], np.float32)
+        for part, heard in parts.items()
+    }
+    found = evaluate_task(task, parts, {"train": told["train"], "test": 1 - told["test"]}, told)
+    assert (found.encoder.value, found.log_mel_statistics.value) == (0.0, 1.0)
+    assert (found.people_yes, found.people_no) == (3, 9)
 
 
 def test_tasks_of_a_config_replace_those_of_the_training(

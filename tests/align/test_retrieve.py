@@ -14,7 +14,7 @@ import torch
 from pyarrow import parquet
 
 from align.aligned import CHECKPOINT, AlignedError, load_task, read_checkpoint
-from align.nearest import own_report
+from align.nearest import Found, own_report, reports_table
 from align.retrieve import main
 from align.sheet import draw_sheet
 from tests.aligning import Aligned, refused, run_main
@@ -59,6 +59,14 @@ def test_more_reports_asked_for_than_there_are_lists_all(
     assert run_main(main, monkeypatch, *flags(aligned, query=query(aligned), top="1000")) == 0
     different = {row["report"] for row in parquet.read_table(aligned.reports).to_pylist()}
     assert len(capsys.readouterr().out.splitlines()) == len(different) + 2
+
+
+def test_own_report_has_the_place_that_the_list_gives_it() -> None:
+    found = Found(("no murmur", "a murmur"), np.array([0.5, 0.25], np.float32), "a murmur")
+    assert reports_table(found, 1).splitlines()[1:] == [
+        "   1   0.500  no murmur",
+        "its own report has rank 2 of 2",
+    ]
 
 
 def test_sheet_is_a_picture(aligned: Aligned, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,14 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from align.clips import Clips
+from align.corpora.recording import Split
+from align.scores import Features, Part
 from align.tasks import Examples, Task, examples
 from distill import evaluate, label
 from distill.checkpoint import NAME, load_student, save_student
 from distill.embedding import embed_recordings
 from distill.frontend import LogMel
-from distill.scores import head_logits, open_parts
+from distill.scores import Heard, head_logits, of_label, open_parts
 from tests.aligning import Aligned, refused, run_main
+from tests.recordings import recording
 
 
 @pytest.fixture
@@ -43,10 +48,39 @@ def test_figures_stand_beside_baselines_with_intervals(
             assert 0 <= value["low"] <= value["value"] <= value["high"] <= 1
         gap = figures["student"]["value"] - figures["log_mel_statistics"]["value"]
         assert figures["better_by"]["value"] == pytest.approx(gap)
+        gap = figures["int8"]["value"] - figures["student"]["value"]
+        assert figures["int8_less"]["value"] == pytest.approx(gap)
     assert found["murmur"]["than_head"] is None
     gap = found["loud"]["student"]["value"] - found["murmur"]["student"]["value"]
     assert found["loud"]["than_head"]["value"] == pytest.approx(gap)
     assert "made of two texts; less the head that was taught murmur" in printed
+
+
+def test_every_figure_is_of_its_own_and_the_differences_are_the_students_gains(student: Path) -> None:
+    """Of eight people, whose sixteen pairs are in order but for one, two and four of them."""
+    taught = load_student(student)
+    weight = taught.student.window_head.weight[0].detach().numpy()
+
+    def clips(split: Split, answers: list[str]) -> Clips:
+        rows = [recording(f"{n}.wav", f"{split}-{n}", split, murmur=answer) for n, answer in enumerate(answers)]
+        return Clips(rows, [row.path.name for row in rows], [np.zeros(1, np.int16) for _ in rows], [])
+
+    def heard_as(*logits: float) -> NDArray[np.float32]:
+        return np.outer(logits, weight / (weight @ weight)).astype(np.float32)
+
+    parts: dict[Part, Clips] = {
+        "train": clips("train", ["Present", "Absent"] * 8),
+        "test": clips("test", ["Present"] * 4 + ["Absent"] * 4),
+    }
+    plain, int8 = heard_as(4, 3, 2, -1, 0, -2, -3, -4), heard_as(4, 3, -1, -1.5, 0, -2, -3, -4)
+    train = np.array([[1], [0]] * 8, np.float32)
+    log_mel: Features = {"train": train, "test": np.array([[4], [3], [2], [-5], [0], [-2], [-3], [-4]], np.float32)}
+    teacher: Features = {"train": train, "test": np.array([[1]] * 4 + [[0]] * 4, np.float32)}
+    found = of_label(taught, 0, taught.labels[0], Heard(parts, plain, int8, log_mel, teacher), rounds=50)
+    assert (found.student.value, found.int8.value, found.log_mel_statistics.value) == (15 / 16, 14 / 16, 12 / 16)
+    assert (found.better_by.value, found.int8_less.value) == (3 / 16, -1 / 16)
+    assert found.teacher is not None
+    assert found.teacher.value == 1.0
 
 
 def test_a_person_is_scored_by_the_mean_logit_of_their_recordings(student: Path, hearts: Aligned) -> None:

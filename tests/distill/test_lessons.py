@@ -8,17 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from align.clips import Clips
+from align.clips import Clips, crop
 from align.corpora import Recording
+from distill.course import loader
 from distill.frontend import reference_log_mel
 from distill.lessons import Lessons, Views, hear, learn
-from distill.teach_config import TeacherSettings, ViewSettings
+from distill.moments import Moments
+from distill.teach_config import TeacherSettings, TeachSettings, ViewSettings
 from distill.teacher import Teacher, open_teacher
+from distill.teaching import LessonPlan
 from edge.errors import UserError
 from edge.manifest import FrontEnd
 
 RATE = 4000
 VIEWS = 3
+FRONT_END = FrontEnd(sample_rate_hz=RATE, frame_samples=200, hop_samples=80, mel_bands=32, low_hz=25, high_hz=1000)
 
 
 def make_views(
@@ -31,7 +35,10 @@ def make_views(
     gain_db: float = 6.0,
 ) -> Views:
     rng = np.random.default_rng(sound)
-    rows = [Recording(Path(f"{n}.wav"), "noise", f"p{n}", "train", "heart", "") for n in range(recordings)]
+    rows = [
+        Recording(Path(f"{n}.wav"), "noise", f"p{n}", "train", "heart", "cough", ((0.5, 0.7),))
+        for n in range(recordings)
+    ]
     samples = [rng.integers(-9000, 9000, 2 * RATE).astype(np.int16) for _ in rows]
     clips = Clips(rows, [row.path.name for row in rows], samples, [])
     settings = ViewSettings.model_validate({"count": count, "cache": cache, "gain_db": gain_db})
@@ -132,20 +139,64 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path, teacher: Teacher
         learn(make_views(tmp_path / "file"), teacher)
 
 
-def test_what_the_student_hears_is_kept_as_the_teacher_heard_it(tmp_path: Path) -> None:
-    front_end = FrontEnd(sample_rate_hz=RATE, frame_samples=200, hop_samples=80, mel_bands=32, low_hz=25, high_hz=1000)
+def test_a_view_begins_where_its_targets_are_taken_from(tmp_path: Path) -> None:
     views = make_views(tmp_path)
-    heard = hear(views, front_end)
+    views.settings = views.settings.model_copy(update={"gain_db": 0.0, "noise_share": 0.0, "tilt_db": 0.0})
+    for recording in range(5):
+        begun = crop(views.clips.samples(recording), RATE, views.start(recording, 2))
+        np.testing.assert_array_equal(views.view(recording, 2), begun)
+
+
+def test_what_the_student_hears_is_kept_as_the_teacher_heard_it(tmp_path: Path) -> None:
+    views = make_views(tmp_path)
+    heard = hear(views, FRONT_END)
     assert isinstance(heard[0], np.memmap)
-    expected = reference_log_mel(views.view(3, 2), front_end)
+    expected = reference_log_mel(views.view(3, 2), FRONT_END)
     assert heard[2][3].shape == expected.shape
     assert np.abs(heard[2][3] - expected).max() < 0.02
     files = sorted(tmp_path.glob("*/*.npy"))
     written = [file.stat().st_mtime_ns for file in files]
-    hear(views, front_end)
+    hear(views, FRONT_END)
     assert [file.stat().st_mtime_ns for file in files] == written
-    hear(views, front_end.model_copy(update={"low_hz": 50.0}))
+    hear(views, FRONT_END.model_copy(update={"low_hz": 50.0}))
     assert len(list(tmp_path.glob("*/*.npy"))) == 2 * len(files)
+
+
+@pytest.fixture
+def plan(tmp_path: Path, teacher: Teacher) -> LessonPlan:
+    """Lessons of five recordings in batches of two; the answer is the recording's number."""
+    views = make_views(tmp_path)
+    answers = torch.arange(5, dtype=torch.float32).reshape(5, 1)
+    moments = Moments(views.clips, ("cough",), FRONT_END, RATE)
+    return LessonPlan(views, learn(views, teacher), hear(views, FRONT_END), answers, moments, batch_size=2, seed=0)
+
+
+def test_a_lesson_is_what_the_teacher_says_of_the_very_view_that_the_student_hears(plan: LessonPlan) -> None:
+    for number in range(40):
+        lesson = plan[number]
+        recording = int(lesson.answers[0])
+        (view,) = [
+            view
+            for view in range(VIEWS)
+            if np.array_equal(lesson.log_mel.numpy(), np.float32(plan.heard[view][recording]))
+        ]
+        assert np.array_equal(lesson.teacher.numpy(), np.float32(plan.lessons[view][recording]))
+        heard = plan.moments.of_view(recording, plan.views.start(recording, view))
+        assert np.array_equal(lesson.moments.numpy(), heard)
+
+
+def test_an_epoch_has_full_batches_of_different_recordings_in_an_order_of_its_own(plan: LessonPlan) -> None:
+    epochs = [[int(plan[number].answers[0]) for number in range(first, first + 4)] for first in range(0, 40, 4)]
+    assert plan.per_epoch == 4
+    assert all(len(set(epoch)) == 4 for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 5
+    assert [int(plan[number].answers[0]) for number in range(4)] == epochs[0]
+
+
+def test_a_resumed_course_begins_with_the_lessons_of_its_epoch(plan: LessonPlan) -> None:
+    settings = TeachSettings.model_construct(batch_size=2, workers=0)
+    batch = next(iter(loader(plan, settings, epochs_before=2)))
+    assert torch.equal(batch.log_mel, torch.stack([plan[8].log_mel, plan[9].log_mel]))
 
 
 def test_mean_and_spread_are_over_all_views(tmp_path: Path, teacher: Teacher) -> None:

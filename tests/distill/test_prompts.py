@@ -74,6 +74,13 @@ def test_agreement_is_the_mean_cosine_to_where_the_teacher_puts_the_same_views(
     assert text_map.agreement == pytest.approx(float(torch.cosine_similarity(told, target).mean()), abs=1e-4)
 
 
+def test_the_teachers_head_is_asked_as_it_is_used(views: tuple[np.ndarray, np.ndarray]) -> None:
+    """Without dropout, whatever mode it comes in."""
+    aligned = alignment(audio_head="mlp").train()
+    first = fit_text_map(*views, aligned, SPEC)
+    assert torch.equal(fit_text_map(*views, aligned.train(), SPEC).weight, first.weight)
+
+
 def test_a_dimension_of_the_student_that_says_nothing_is_no_error(views: tuple[np.ndarray, np.ndarray]) -> None:
     student, teacher = views
     with_dead_one = np.concatenate([student, np.zeros((VIEWS, 1), np.float32)], axis=1)

@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,15 +20,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from bench.mosquitto import free_port
 from edge import clock
-from edge.dashboard.board import MOST_EVENTS, MOST_STRETCHES, SPAN_S, Board, highest
-from edge.dashboard.server import MOST_CONNECTIONS
+from edge.dashboard.board import MOST_EVENTS, SPAN_S, STRETCH_S, Board, highest
+from edge.dashboard.server import MOST_CONNECTIONS, MOST_OPEN, serve
 from edge.dashboard.site import own_names
 from edge.events import Event
 from edge.hooks import Hooks
 from edge.manifest import FrontEnd
+from edge.sections import DashboardSettings
 from edge.track import TrackChunk
 from tests.brokers import PATIENCE_S, Broker, Subscriber, eventually
 from tests.programs import BASE, Daemon
@@ -63,6 +67,7 @@ class Page:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.answer.close()
         self._connection.close()
 
 
@@ -111,7 +116,7 @@ def test_page_is_sent_the_events_of_the_broker_the_scores_and_how_the_device_is(
         assert status["labels"].keys() == {"cough", "breath"}
         counted = [sum(stretch["counts"].get(label, 0) for stretch in status["day"]) for label in status["labels"]]
         assert counted == [2, 1]
-        assert sum(stretch["heard_s"]["stdin"] for stretch in status["day"]) == pytest.approx(14.0, abs=0.5)
+        assert sum(stretch["heard_s"] for stretch in status["day"]) == pytest.approx(14.0, abs=0.5)
         assert daemon.finish() == 0, daemon.errors()
 
 
@@ -151,6 +156,83 @@ def test_stranger_is_answered_nothing_of_the_device(tiny_bundle_path, tmp_path):
         assert daemon.stop() == 0, daemon.errors()
 
 
+@pytest.mark.broker
+def test_strangers_who_say_nothing_cost_neither_files_nor_the_page(tiny_bundle_path, tmp_path, broker, sounds):
+    with Daemon(tiny_bundle_path, tmp_path, broker.port, *ON) as daemon, ExitStack() as open_still:
+        place = urlsplit(str(daemon.wait_for("dashboard")["address"]))
+        files = Path(f"/proc/{daemon.process.pid}/fd")
+        before = len(list(files.iterdir()))
+        strangers = [socket.create_connection((str(place.hostname), place.port)) for _ in range(200)]
+        for number, stranger in enumerate(strangers):
+            open_still.enter_context(stranger)
+            with suppress(OSError):  # it is closed already
+                stranger.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "[: number % 40])
+        eventually(lambda: len(list(files.iterdir())) <= before + MOST_OPEN, "most of them to be closed")
+        daemon.hear(sounds(16_000, 6.0, coughs=[1.0]))
+        daemon.wait_for("event")
+        eventually(lambda: status_or_none(daemon) == 200, "room for somebody who asks")
+        assert daemon.stop() == 0, daemon.errors()
+
+
+def status_or_none(daemon: Daemon) -> int | None:
+    """Of an answer; None where the connection is closed without."""
+    try:
+        return answer(daemon).status
+    except OSError:
+        return None
+
+
+def test_what_strangers_send_leaves_no_trace_in_the_log(tiny_bundle_path, tmp_path):
+    with Daemon(tiny_bundle_path, tmp_path, free_port(), *ON) as daemon:
+        place = urlsplit(str(daemon.wait_for("dashboard")["address"]))
+        for sent in (
+            b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 200_000 + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        ):
+            stranger = socket.create_connection((str(place.hostname), place.port), timeout=PATIENCE_S)
+            with stranger, suppress(OSError):  # it does not read all of a long one
+                stranger.sendall(sent)
+                while stranger.recv(65_536):
+                    pass
+        assert answer(daemon).status == 200
+        assert daemon.stop() == 0, daemon.errors()
+        assert all(line.startswith("{") for line in daemon.errors().splitlines())
+        assert not daemon.logged("library")
+
+
+def test_question_for_the_stream_without_its_content_is_answered_to_an_end(tiny_bundle_path, tmp_path):
+    with Daemon(tiny_bundle_path, tmp_path, free_port(), *ON) as daemon:
+        place = urlsplit(str(daemon.wait_for("dashboard")["address"]))
+        with socket.create_connection((str(place.hostname), place.port), timeout=PATIENCE_S) as asking:
+            asking.sendall(b"HEAD /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with asking.makefile("rb") as read:
+                head = read.read()
+        assert b"text/event-stream" in head
+        assert head.endswith(b"\r\n\r\n")
+
+
+def test_defect_in_the_status_is_told_once_and_sound_goes_on():
+    def status() -> dict[str, Any]:
+        raise RuntimeError("a defect")
+
+    hooks = Hooks()
+    board, ear, port = Board(hooks), Ear("a"), free_port()
+    hooks.scores(ear, TrackChunk(0, np.full((50, 2), 0.5, np.float32)))  # type: ignore[arg-type]
+    with capture_logs() as logged:
+        end = serve(DashboardSettings(port=port), board, status, ["a"])
+        for _ in range(3):
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as connection:
+                connection.request("GET", "/stream")
+                with connection.getresponse() as page:
+                    assert page.readline() == b"event: sound\n"
+        end()
+    assert [(line["event"], line["part"]) for line in logged if line["log_level"] == "error"] == [
+        ("dashboard_failed", "status")
+    ]
+
+
 def test_name_under_which_it_is_served_is_its_own():
     assert {"localhost", "bed-12.ward.example"} <= own_names("Bed-12.ward.example")
 
@@ -183,6 +265,8 @@ def test_browser_that_takes_nothing_holds_nothing_up(tiny_bundle_path, tmp_path,
             eventually(lambda: len(daemon.logged("event")) == 60, "sixty coughs")
             assert answer(daemon).status == 200
             assert daemon.stop() == 0, daemon.errors()
+            assert all(line.startswith("{") for line in daemon.errors().splitlines())
+            assert not daemon.logged("library")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -260,8 +344,25 @@ def test_board_keeps_a_minute_a_hundred_events_and_a_day():
     events = [message.content["number"] for message in board.since(0, "b") if message.kind == "event"]
     assert events == list(range(150))[-MOST_EVENTS:]
     day = board.day(clock.read())
-    assert len(day) <= MOST_STRETCHES
+    assert len(day) == 24 * 4
     assert sum(stretch["counts"]["cough"] for stretch in day) == 24 * 4
+    assert not hooks.trouble
+
+
+def test_events_of_the_last_minute_are_shown_whatever_other_sources_hear():
+    hooks = Hooks()
+    board, ear, other = Board(hooks), Ear("a"), Ear("b")
+    scores = np.full((50, 2), 0.5, np.float32)
+    hooks.scores(ear, TrackChunk(0, scores))  # type: ignore[arg-type]
+    hooks.event(ear, Event("cough", 0, 1600, 0.9), {"source": "a"})  # type: ignore[arg-type]
+    for number in range(2 * MOST_EVENTS):
+        hooks.event(other, Event("cough", 100 * number, 100 * number + 1600, 0.9), {"source": "b"})  # type: ignore[arg-type]
+    told = board.since(0, "a")
+    assert [message.number for message in told] == [1, 2, *range(3 + MOST_EVENTS, 3 + 2 * MOST_EVENTS)]
+    assert told[1].content == {"source": "a"}
+    for number in range(1, 130):
+        hooks.scores(ear, TrackChunk(50 * number, scores))  # type: ignore[arg-type]
+    assert {"source": "a"} not in [message.content for message in board.since(0, "a")]
     assert not hooks.trouble
 
 
@@ -269,10 +370,26 @@ def test_counts_stay_where_they_belong_when_the_clock_is_set():
     hooks = Hooks()
     board, ear = Board(hooks), Ear("a")
     hooks.event(ear, Event("cough", 0, 1600, 0.9), {})  # type: ignore[arg-type]
-    unset = clock.Reading(clock.parse_rfc3339("1970-01-01T01:00:00Z"), 3600.0, synchronised=False)
-    assert [stretch["start"] for stretch in board.day(unset)] == ["1970-01-01T00:00:00.000Z"]
-    is_set = clock.Reading(clock.parse_rfc3339("2026-11-23T13:00:00Z"), 3600.0, synchronised=True)
-    assert [stretch["start"] for stretch in board.day(is_set)] == ["2026-11-23T12:00:00.000Z"]
+    for an_hour_later, told in [("1970-01-01T01:00:00Z", False), ("2026-11-23T13:00:00Z", True)]:
+        now = clock.Reading(clock.parse_rfc3339(an_hour_later), 3600.0, synchronised=told)
+        (stretch,) = board.day(now)
+        assert abs((now.at(0.0) - clock.parse_rfc3339(stretch["at"])).total_seconds()) <= STRETCH_S / 2 + 30.0
+
+
+@pytest.mark.parametrize("zone_s", [0, 5.5 * 3600, 5.75 * 3600, -3.5 * 3600])
+def test_event_counts_in_its_hour_of_every_time_zone(zone_s: float):
+    hooks = Hooks()
+    board, ear = Board(hooks), Ear("a")
+    begun = clock.read()
+    for minute in range(2, 23 * 60, 7):
+        onset = round((begun.monotonic_s + 60 * minute) * 16_000)
+        hooks.event(ear, Event("cough", onset, onset + 1600, 0.9), {})  # type: ignore[arg-type]
+    expected = Counter((begun.utc.timestamp() + 60 * minute + zone_s) // 3600 for minute in range(2, 23 * 60, 7))
+    counted: Counter[float] = Counter()
+    for stretch in board.day(clock.read()):
+        at_s = clock.parse_rfc3339(stretch["at"]).timestamp()
+        counted[(at_s + zone_s) // 3600] += stretch["counts"]["cough"]
+    assert counted == expected
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.integers(0, 2**32 - 1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,3 +60,21 @@ def test_line_is_written_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     structlog.get_logger().warning("second")
     assert [json.loads(text)["event"] for text in written] == ["first", "second"]
     assert all(text.endswith("\n") for text in written)
+
+
+def test_error_of_a_library_is_a_line_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    handlers = logging.root.handlers[:]
+    try:
+        logs.configure(LogSettings(format="json"))
+        logging.getLogger("asyncio").warning("somebody has hung up")
+        try:
+            Path("/nowhere").read_text()
+        except OSError:
+            logging.getLogger("asyncio").exception("cannot %s", "read")
+    finally:
+        logging.root.handlers[:] = handlers
+    (line,) = map(json.loads, stream.getvalue().splitlines())
+    assert (line["event"], line["name"], line["text"], line["level"]) == ("library", "asyncio", "cannot read", "error")
+    assert "No such file" in line["exception"]

@@ -58,6 +58,12 @@ def test_windows_come_from_every_corpus_and_event_in_turn(tmp_path: Path) -> Non
     assert Counter(np.abs(drawn.windows).max(axis=1).tolist()) == {0.25: 10, 0.5: 10, 0.75: 10}
 
 
+def test_recordings_of_one_corpus_and_event_come_in_turn_too(tmp_path: Path) -> None:
+    rows = [_tone(tmp_path, "own", "cough", number, 2.0, 0.125 * number) for number in range(1, 6)]
+    drawn = draw_windows(rows, 10, 8000, 8000)
+    assert Counter(np.abs(drawn.windows).max(axis=1).tolist()) == {0.125 * number: 2 for number in range(1, 6)}
+
+
 def test_recording_shorter_than_a_window_lies_whole_in_silence(tmp_path: Path) -> None:
     drawn = draw_windows([_tone(tmp_path, "own", "cough", 0, 0.25, 0.5)], 4, 8000, 8000)
     assert (np.count_nonzero(drawn.windows, axis=1) == 2000).all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from edge.backends.base import Output
@@ -27,6 +28,15 @@ def test_unseen_windows_of_the_same_kind_are_near_and_others_far() -> None:
     same, _ = training(100, seed=1)
     assert reference.distance(same) < 0.5 * reference.threshold
     assert reference.distance(same + 3 * same.std(axis=0)) > reference.threshold
+
+
+def test_few_sets_of_unseen_windows_exceed_the_threshold_and_a_window_lies_one_deviation_out() -> None:
+    reference = drift_reference(*training(100))
+    assert reference is not None
+    unseen, _ = training(4000, seed=1)
+    far = [reference.distance(unseen[first : first + 4]) > reference.threshold for first in range(0, 4000, 4)]
+    assert np.mean(far) < 0.05
+    assert np.mean([reference.distance(one[np.newaxis]) ** 2 for one in unseen[:500]]) == pytest.approx(1.0, rel=0.2)
 
 
 def test_windows_without_sound_are_left_out() -> None:

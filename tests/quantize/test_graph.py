@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from distill.student import Student
+from edge.backends.base import Output
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle import Bundle
 from edge.errors import UserError
@@ -63,6 +66,15 @@ def test_parity_fails_for_another_students_graph(bundle: Bundle, checkpoint: Che
     other = Checkpoint(**{**vars(checkpoint), "student": Student(checkpoint.student.shape).eval()})
     with pytest.raises(GateError, match="differs from torch by up to"):
         check_parity(other, OnnxRuntimeBackend(bundle), golden_windows(16_000, 16_000))
+
+
+def test_parity_fails_for_what_is_no_number(bundle: Bundle, checkpoint: Checkpoint) -> None:
+    class Broken(OnnxRuntimeBackend):
+        def infer(self, waveform: NDArray[np.float32]) -> Output:
+            return replace(super().infer(waveform), embedding=np.full(16, np.nan, np.float32))
+
+    with pytest.raises(GateError, match="embedding of window 0 differs from torch by up to nan"):
+        check_parity(checkpoint, Broken(bundle), golden_windows(16_000, 16_000))
 
 
 def test_checkpoint_gives_the_averaged_weights(checkpoint: Checkpoint, student: Student) -> None:

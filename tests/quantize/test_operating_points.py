@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from align.corpora import Recording
+from distill.scenes import active_level_db
 from edge.bundle import OperatingPoint
 from edge.errors import UserError
 from edge.events import segment
@@ -20,7 +21,7 @@ from edge.matching import EventCounts, count_events
 from quantize import operating_points
 from quantize.operating_points import GRID, ON, EventTrack, choose_for_clips, choose_for_events
 from quantize.pieces import PooledTracks
-from quantize.scenes import SCENE_S, Composer
+from quantize.scenes import SCENE_S, Composer, bout
 
 FRAME_S = 0.01
 
@@ -215,7 +216,7 @@ def test_sounds_of_a_scene_stand_apart_and_are_known_by_their_time() -> None:
     assert kinds == {"cough", "dog"}
     for placed, following in pairwise(scene.placed):
         assert placed.stop_s < following.start_s
-        assert scene.cause(placed.stop_s) == placed.sound.kind
+        assert scene.cause(placed.start_s - 0.1) == scene.cause(placed.stop_s + 0.1) == placed.sound.kind
         for onset_s, _ in placed.sound.marks_s:
             assert scene.cause(placed.start_s + onset_s + 0.01) == placed.sound.kind + ", within a mark"
     assert scene.cause(0.0) == "ambience"
@@ -223,13 +224,30 @@ def test_sounds_of_a_scene_stand_apart_and_are_known_by_their_time() -> None:
 
 def test_scene_has_as_many_sounds_an_hour_as_a_noisy_home_and_no_cough_that_nobody_marked() -> None:
     recording = Recording(Path("d.flac"), "own", "d", "validation", "airborne", "cough")
-    composer = Composer([*_clips(), (recording, np.ones(16_000, dtype=np.float32))], "cough", 16_000)
+    quiet = [(row, 0.1 * samples) for row, samples in _clips()]
+    composer = Composer([*quiet, (recording, np.ones(16_000, dtype=np.float32))], "cough", 16_000)
     scenes = [composer.scene(np.random.default_rng(seed)) for seed in range(2)]
     placed = [item.sound.kind for scene in scenes for item in scene.placed]
     assert sum(len(item.sound.marks_s) == 0 for scene in scenes for item in scene.placed) == placed.count("dog")
+    for scene in scenes:
+        for item in scene.placed:
+            heard = scene.samples[round(item.start_s * 16_000) : round(item.stop_s * 16_000)]
+            assert -33.0 < active_level_db(heard, 16_000) < -17.0
+        before = scene.samples[: round(scene.placed[0].start_s * 16_000)]
+        assert active_level_db(before, 16_000) == pytest.approx(-45.0, abs=1.5)
     # 30 and 60 an hour, in twenty minutes.
     assert 4 <= placed.count("cough") <= 20
     assert 10 <= placed.count("dog") <= 35
+
+
+def test_bout_is_cut_half_way_to_the_coughs_beside_it() -> None:
+    marks = ((1.0, 1.2), (1.3, 1.5), (1.6, 1.8), (4.0, 4.2))
+    recording = Recording(Path("a.flac"), "own", "a", "validation", "airborne", "cough", times_s=marks)
+    begins, ends = (0.9, 1.25, 1.55, 3.9), (1.25, 1.55, 2.1, 4.35)
+    for seed in range(30):
+        first_s, last_s, chosen = bout(recording, 4.5, np.random.default_rng(seed))
+        assert first_s == pytest.approx(begins[marks.index(chosen[0])])
+        assert last_s == pytest.approx(ends[marks.index(chosen[-1])])
 
 
 def test_scenes_are_the_same_twice() -> None:

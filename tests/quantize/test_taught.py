@@ -169,6 +169,11 @@ def test_point_leaves_nearly_all_recordings_without_the_sound_below_it() -> None
     assert (choice.point.minimum_duration_s, choice.point.merge_gap_s) == (6.0, 4.0)
 
 
+def test_recording_that_reaches_the_threshold_counts_as_heard() -> None:
+    choice = choose_sustained("murmur", np.array([0.5, 0.5]), np.array([True, False]), window_s=8.0)
+    assert next(row for row in choice.curve if row[0] == 0.5) == (0.5, 1.0, 0.0)
+
+
 def row_of(person: str, murmur: str, here: str = "") -> Recording:
     metadata = {"murmur": murmur} | ({"murmur_here": here} if here else {})
     return Recording(Path(f"{person}.wav"), "own", person, "test", "heart", "heart", metadata=metadata)

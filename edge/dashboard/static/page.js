@@ -2,28 +2,29 @@
 
 import { colour, draw } from "./chart.js";
 
-const SPAN = 60_000, SILENT = 10_000, AGAIN = 5_000, MOST_EVENTS = 100, HOUR = 3_600_000;
+const SPAN = 60_000, SILENT = 10_000, CURRENT = 15_000, MOST_EVENTS = 100, HOUR = 3_600_000;
 const $ = (id) => document.getElementById(id);
 
 let stream = null;
+let source = "";          // which is chosen; empty: the first
+let triedAt = 0;          // when a connection was last begun, by performance.now()
 let told = null;          // the last status
-let toldAt = -Infinity;   // when it came, by performance.now()
-let sound = [], events = [], breathing = null;
+let toldAt = -Infinity;   // when it came
+let sound = [], marks = [], events = [], breathing = null;   // marks: the shown source's events of the last minute
 let isListed = false;     // whether the table shows the events as they are
 
-function connect(source) {
+function connect() {
   stream?.close();
+  triedAt = performance.now();
   stream = new EventSource(source ? `stream?source=${encodeURIComponent(source)}` : "stream");
   // What the device remembers comes anew with each connection.
-  stream.onopen = () => { sound = []; events = []; breathing = null; isListed = false; };
-  stream.onerror = () => {
-    // The browser itself tries again, unless it was answered with an error.
-    if (stream.readyState === EventSource.CLOSED) setTimeout(() => connect(source), AGAIN);
-  };
+  stream.onopen = () => { sound = []; marks = []; events = []; breathing = null; isListed = false; };
+  // The browser itself tries again, unless it was answered with an error: the source may not be there any more.
+  stream.onerror = () => { if (stream.readyState === EventSource.CLOSED) source = ""; };
   const on = (kind, take) => stream.addEventListener(kind, (message) => take(JSON.parse(message.data)));
   on("status", takeStatus);
   on("sound", takeSound);
-  on("event", (event) => { events.unshift(event); events.length = Math.min(events.length, MOST_EVENTS); isListed = false; });
+  on("event", takeEvent);
   on("respiration", (payload) => { breathing = payload; });
 }
 
@@ -44,9 +45,22 @@ function takeSound(message) {
   sound.push({ start, end: start + message.duration_s * 1000, step: message.step_s * 1000, scores: message.scores });
   const oldest = start - SPAN;
   sound = sound.filter((piece) => piece.end > oldest && piece.start <= start);
+  marks = marks.filter((mark) => mark.offset > oldest && mark.onset <= sound.at(-1).end);
   if (message.level_dbfs === null) return;
   $("meter").value = message.level_dbfs;
   $("level").textContent = `${message.level_dbfs.toFixed(0)} dBFS${message.clipped > 0 ? ", clipped" : ""}`;
+}
+
+function takeEvent(event) {
+  events.unshift(event);
+  events.length = Math.min(events.length, MOST_EVENTS);
+  isListed = false;
+  if (event.source !== shownSource()) return;
+  marks.push({ label: event.label, onset: Date.parse(event.onset), offset: Date.parse(event.offset) });
+}
+
+function shownSource() {
+  return source || told?.sources[0].name;
 }
 
 // The device's time now, in ms; at least that of the newest sound, since a file can be heard faster than it lasts.
@@ -69,10 +83,10 @@ function showState() {
 }
 
 function showSources(sources) {
-  const select = $("source"), names = sources.map((source) => source.name);
+  const select = $("source"), names = sources.map((one) => one.name);
   select.hidden = names.length < 2;
-  if (names.join("\n") === [...select.options].map((option) => option.value).join("\n")) return;
-  select.replaceChildren(...names.map((name) => new Option(name, name)));
+  fill(select, names.map((name) => new Option(name, name)));
+  select.value = source || names[0];
 }
 
 function showEvents() {
@@ -102,26 +116,22 @@ function cell(row, text) {
 }
 
 function showHours() {
-  const hourOf = (time) => new Date(time).setMinutes(0, 0, 0);   // of the browser's zone
-  const last = hourOf(Date.parse(told.now)), counted = new Map(), seconds = new Map();
-  const add = (sums, key, amount) => sums.set(key, (sums.get(key) ?? 0) + amount);
-  for (const stretch of told.day) {
-    const hour = hourOf(Date.parse(stretch.start) + 1);
-    for (const [name, count] of Object.entries(stretch.counts)) add(counted, `${hour} ${name}`, count);
-    for (const heard of Object.values(stretch.heard_s)) add(seconds, hour, heard);
-  }
+  // From the start of this hour in the browser's zone back, whatever its clocks did in between.
+  const now = deviceNow(), past = new Date(now);
+  const last = now - (past.getMinutes() * 60 + past.getSeconds()) * 1000 - past.getMilliseconds();
   const starts = Array.from({ length: 24 }, (_, place) => last - (23 - place) * HOUR);
+  const hours = starts.map((start) => told.day.filter(({ at }) => Math.floor((Date.parse(at) - start) / HOUR) === 0));
+  const seconds = hours.map((quarters) => quarters.reduce((sum, one) => sum + one.heard_s, 0));
   const clockOf = (time) => new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  const heard = (start) => seconds.get(start) ?? 0;
   const rows = Object.keys(told.labels).map((name, place) => {
-    const counts = starts.map((start) => counted.get(`${start} ${name}`) ?? 0);
+    const counts = hours.map((quarters) => quarters.reduce((sum, one) => sum + (one.counts[name] ?? 0), 0));
     const total = counts.reduce((sum, count) => sum + count, 0), most = Math.max(1, ...counts);
     const row = element("div", "day"), bars = element("div", "bars"), label = element("span", "dot", name);
     label.style.color = colour(place);
     bars.setAttribute("role", "img");
     bars.setAttribute("aria-label", `${name}: ${total} in the last 24 hours, at most ${most} an hour`);
     starts.forEach((start, hour) => {
-      const column = element("span", heard(start) ? "" : "unheard"), bar = element("i");
+      const column = element("span", seconds[hour] ? "" : "unheard"), bar = element("i");
       column.title = `${clockOf(start)} to ${clockOf(start + HOUR)}: ${counts[hour]} ${name}`;
       bar.style.height = `${counts[hour] / most * 100}%`;
       bar.style.background = colour(place);
@@ -134,15 +144,15 @@ function showHours() {
   const scale = element("div", "day"), ends = element("div", "scale note");
   ends.append(element("span", "", clockOf(starts[0])), element("span", "", "now"));
   scale.append(ends);
-  $("hours").replaceChildren(...rows, scale);
-  const sources = told.sources.length, minutes = Math.round(starts.reduce((sum, start) => sum + heard(start), 0) / 60);
+  fill($("hours"), [...rows, scale]);
+  const sources = told.sources.length, minutes = Math.round(seconds.reduce((sum, heard) => sum + heard, 0) / 60);
   const long = minutes < 120 ? `${minutes} min` : `${(minutes / 60).toFixed(1)} h`;
-  set($("monitored"), `${long} of sound heard${sources > 1 ? ` from ${sources} sources` : ""} since the device was started. Hatched: none.`);
+  set($("monitored"), `${long} of sound heard${sources > 1 ? ` from ${sources} sources` : ""} in that time. Hatched: none, or before the device was started.`);
 }
 
 function showFacts() {
   const { status } = told, apart = Math.round((Date.parse(told.now) - Date.now()) / 1000);
-  const rate = breathing?.rate_bpm;
+  const rate = breathing && deviceNow() - Date.parse(breathing.at) < CURRENT ? breathing.rate_bpm : null;
   const isFar = Math.abs(apart) > 60;
   const facts = [   // name, text, whether somebody should look after it
     ["Broker", told.is_connected ? "connected" : "not connected", !told.is_connected],
@@ -154,7 +164,7 @@ function showFacts() {
   if (breathing) facts.push(["Breathing rate", rate === null ? "unsure" : `${rate.toFixed(0)} a minute`]);
   if (status.outbox_dropped) facts.push(["Messages given up", String(status.outbox_dropped), true]);
   for (const source of told.sources) if (source.trouble) facts.push([source.name, source.trouble, true]);
-  $("facts").replaceChildren(...facts.flatMap(([name, text, isBad]) =>
+  fill($("facts"), facts.flatMap(([name, text, isBad]) =>
     [element("dt", "", name), element("dd", isBad ? "bad" : "", text)]));
 }
 
@@ -165,6 +175,13 @@ function element(kind, className, text = "") {
   return made;
 }
 
+// Only where they change: a selection goes with what is replaced, and so does the title that is shown under the mouse.
+function fill(node, children) {
+  const made = element(node.tagName);
+  made.append(...children);
+  if (made.innerHTML !== node.innerHTML) node.replaceChildren(...children);
+}
+
 // Only where it changes: a screen reader speaks what is set.
 function set(node, text) {
   if (node.textContent !== text) node.textContent = text;
@@ -172,18 +189,15 @@ function set(node, text) {
 
 function redraw() {
   showState();
+  // A device that lost its power does not say so, and its connection would seem to stand for ever.
+  if (performance.now() - Math.max(triedAt, toldAt) > SILENT) connect();
   const end = deviceNow();
   if (sound.length && end - sound.at(-1).end > 5_000) { $("meter").value = -80; set($("level"), "no sound"); }
   if (!told || document.hidden) return;
   if (!isListed) showEvents();
-  const shown = $("source").value || told.sources[0].name;
-  draw($("scores"), {
-    labels: told.labels, sound, end, span: SPAN,
-    events: events.filter((event) => event.source === shown).map((event) => (
-      { label: event.label, onset: Date.parse(event.onset), offset: Date.parse(event.offset) })),
-  });
+  draw($("scores"), { labels: told.labels, sound, events: marks, end, span: SPAN });
 }
 
-$("source").addEventListener("change", (event) => connect(event.target.value));
-connect("");
+$("source").addEventListener("change", (event) => { source = event.target.value; connect(); });
+connect();
 setInterval(redraw, 250);
