@@ -97,6 +97,16 @@ def test_archive_is_taken_once_and_a_folder_or_another_name_never(
     assert records.read().name == "tiny-2.0.0"
 
 
+def test_archive_whose_trial_the_end_of_the_daemon_breaks_off_stays_for_the_next_start(
+    device: Device, tiny_bundle_path: Path, tmp_path: Path
+) -> None:
+    archive_of(tiny_bundle_path, tmp_path).rename(device.inbox / "room-2.0.0.tar")
+    device.updater.start()
+    eventually((device.inbox / "room-2.0.0.tar.taken").exists, "the installation")
+    device.updater.stop(PATIENCE_S)
+    assert [path.name for path in device.inbox.iterdir()] == ["room-2.0.0.tar"]
+
+
 @pytest.mark.parametrize("step", ["_put_aside_interrupted", "_settled"])
 def test_defect_in_the_updater_costs_no_later_update(
     device: Device, tiny_bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: list[Any], step: str
