@@ -97,6 +97,19 @@ def test_archive_is_taken_once_and_a_folder_or_another_name_never(
     assert records.read().name == "tiny-2.0.0"
 
 
+def test_archive_that_somebody_is_still_copying_is_left_alone(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("edge.update.updater.time.monotonic", lambda: now_s)
+    archive = device.inbox / "room.tar"
+    for size in range(1, 10):
+        archive.write_bytes(bytes(size))
+        assert device.updater._settled() is None
+        now_s += 2.0
+    assert device.updater._settled() is None
+    now_s += 2.0
+    assert device.updater._settled() == archive
+
+
 def test_archive_whose_trial_the_end_of_the_daemon_breaks_off_stays_for_the_next_start(
     device: Device, tiny_bundle_path: Path, tmp_path: Path
 ) -> None:
