@@ -27,6 +27,7 @@ class TrainSettings(ProgramSettings):
     seed: int = Field(0, ge=0, description="seed of the net, the scenes and the validation split")
     validation_share: float = Field(0.12, gt=0, lt=0.5, description="share of the training groups held out")
     width: int = Field(32, ge=16, multiple_of=16, description="channels of the first residual stage")
+    depth: int = Field(1, ge=1, le=6, description="residual blocks of each of the first two stages")
     context_blocks: int = Field(4, ge=1, le=6, description="temporal residual blocks, dilated 1, 2, 4, ...")
     window_s: float = Field(2.0, ge=1, le=4, multiple_of=1, description="window, in whole seconds")
     scenes: int = Field(

@@ -123,8 +123,15 @@ def train(settings: TrainSettings) -> Path:
 
 def make_task(settings: TrainSettings, front_end: FrontEnd, learnt_from: dict[str, Any]) -> StudentTask:
     """The training's student and losses; `learnt_from` is kept with it: recordings, licences, what was held out."""
+    shape = StudentShape(
+        mel_bands=front_end.mel_bands,
+        labels=len(settings.labels),
+        width=settings.width,
+        context_blocks=settings.context_blocks,
+        depth=settings.depth,
+    )
     return StudentTask(
-        shape=asdict(StudentShape(front_end.mel_bands, len(settings.labels), settings.width, settings.context_blocks)),
+        shape=asdict(shape),
         labels=settings.labels,
         front_end=front_end.model_dump(),
         learning_rate=settings.learning_rate,

@@ -21,6 +21,7 @@ from tests.kills import stopped_after_writing
 ROOT = Path(__file__).parents[2]
 TINY = {
     "width": 16,
+    "depth": 2,
     "context_blocks": 1,
     "scenes": 16,
     "windows_per_epoch": 64,
@@ -63,8 +64,9 @@ def test_training_leaves_all_that_the_next_stage_and_a_reader_need(trained: Path
     assert "validation/score" in json.loads((trained / "metrics.json").read_text())
     averaged, current = checkpoint["state_dict"], checkpoint["current_model_state"]
     assert any(not torch.equal(value, current[name]) for name, value in averaged.items())
-    exported = load_checkpoint(trained / "last.ckpt").student.state_dict()
-    assert all(torch.equal(value, averaged[f"student.{name}"]) for name, value in exported.items())
+    student = load_checkpoint(trained / "last.ckpt").student
+    assert (student.shape.width, student.shape.depth, student.shape.context_blocks) == (16, 2, 1)
+    assert all(torch.equal(value, averaged[f"student.{name}"]) for name, value in student.state_dict().items())
 
 
 @pytest.mark.slow
