@@ -6,10 +6,14 @@ import contextlib
 import resource
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from edge.outbox import Outbox
+from tests.needs import MOUNTING, need_mounts
+from tests.programs import ROOT
 
 
 def open_outbox(path: Path, *, max_mb: float = 10, max_age_days: float = 30) -> Outbox:
@@ -36,6 +40,16 @@ def disk_without_room() -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+def run_on_small_disk(program: str, folder: Path, size: str) -> None:
+    """Run a program that ends with ``nothing lost``, on a real file system of that size which only it sees."""
+    need_mounts()
+    command = f'mount -t tmpfs -o size={size} tmpfs {folder} && exec "$0" -c "$1" {folder}'
+    run = subprocess.run(
+        [*MOUNTING, "sh", "-c", command, sys.executable, program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.stdout.splitlines()[-1:] == ["nothing lost"], run.stdout + run.stderr
 
 
 def age(path: Path, days: float | None) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import lacking
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("align", "distill", "quantize", "edge")
 
@@ -74,8 +76,9 @@ def test_edge_never_mentions_training_libraries() -> None:
     assert not found
 
 
-@pytest.mark.skipif(not (os.environ.get("CI") or shutil.which("shellcheck")), reason="shellcheck is not installed")
 def test_shell_scripts_are_clean() -> None:
+    if shutil.which("shellcheck") is None:
+        lacking("shellcheck is not installed")
     folders = ("tests", "quantize")
     scripts = [".ci/run", *(str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).glob("*.sh"))]
     run = subprocess.run(["shellcheck", *scripts], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -209,15 +211,20 @@ def test_events_that_the_broker_refuses_stay_in_the_outbox(
     assert outbox.depth == 1
 
 
+@contextmanager
+def broker_that_refuses_what_waits(tmp_path: Path, outbox: Outbox) -> Iterator[Broker]:
+    """Three events wait for a site that the device had before, which is forbidden to it now."""
+    with mosquitto(tmp_path / "broker", settings=allowing(tmp_path, "topic read #", f"topic write {BASE}/#")) as broker:
+        for number in range(3):
+            outbox.put(f"old-{number}", "acula/ward-2/bed-12/event", b"{}")
+        yield broker
+
+
 @pytest.mark.broker
 def test_events_pass_what_the_broker_refuses_for_ever(
     tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
 ) -> None:
-    """What waits for a site that the device had before is forbidden to it now."""
-    allowed = allowing(tmp_path, "topic read #", f"topic write {BASE}/#")
-    with mosquitto(tmp_path / "broker", settings=allowed) as broker:
-        for number in range(3):
-            outbox.put(f"old-{number}", "acula/ward-2/bed-12/event", b"{}")
+    with broker_that_refuses_what_waits(tmp_path, outbox) as broker:
         put(outbox, "event-0")
         with Subscriber(broker.port) as subscriber:
             publisher = publish(publishers, broker.port, outbox)
@@ -235,10 +242,7 @@ def test_events_pass_what_the_broker_refuses_for_ever(
 def test_stop_does_not_wait_for_what_the_broker_refuses(
     tmp_path: Path, outbox: Outbox, publishers: list[Publisher], logs: list[Any]
 ) -> None:
-    allowed = allowing(tmp_path, "topic read #", f"topic write {BASE}/#")
-    with mosquitto(tmp_path / "broker", settings=allowed) as broker:
-        for number in range(3):
-            outbox.put(f"old-{number}", "acula/ward-2/bed-12/event", b"{}")
+    with broker_that_refuses_what_waits(tmp_path, outbox) as broker:
         publisher = publish(publishers, broker.port, outbox)
         eventually(lambda: bool(publisher.refusals.trouble), "the refusal")
         put(outbox, "last")

@@ -14,8 +14,7 @@ import pytest
 
 from edge import clock
 from edge.errors import OutboxError
-from tests.needs import MOUNTING, need_mounts
-from tests.outboxes import age, disk_without_room, fill, ids, open_outbox
+from tests.outboxes import age, disk_without_room, fill, ids, open_outbox, run_on_small_disk
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,18 +158,7 @@ print("nothing lost")
 
 
 def test_disk_that_is_read_only_or_full_loses_nothing(tmp_path: Path) -> None:
-    """A real file system of 256 kB that only this process sees."""
-    mount = f"mount -t tmpfs -o size=256k tmpfs {tmp_path} && exec "
-    need_mounts()
-    command = f'{mount}"$0" -c "$1" {tmp_path}'
-    run = subprocess.run(
-        [*MOUNTING, "sh", "-c", command, sys.executable, IN_A_SMALL_DISK],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.stdout.splitlines()[-1:] == ["nothing lost"], run.stdout + run.stderr
+    run_on_small_disk(IN_A_SMALL_DISK, tmp_path, "256k")
 
 
 def test_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -182,39 +170,42 @@ def test_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(refusal.value)
 
 
+def run_as_nobody(program: str, tmp_path: Path, mode: int) -> str:
+    """What a program prints as an ordinary user, whom permissions bind, told of an outbox in a folder of that mode.
+
+    Root becomes one, whom its own temporary folder shuts out.
+    """
+    lines = "import os, sys\nfrom pathlib import Path\n"
+    lines += "from edge.errors import OutboxError\nfrom edge.outbox import Outbox\n"
+    lines += "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
+    with tempfile.TemporaryDirectory(dir="/tmp" if os.geteuid() == 0 else tmp_path) as name:
+        Path(name).chmod(mode)
+        command = [sys.executable, "-c", lines + program, f"{name}/outbox.db"]
+        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        Path(name).chmod(0o755)
+    return run.stdout
+
+
 def test_file_that_can_only_be_read_gives_what_it_holds_and_memory_holds_the_rest(tmp_path: Path) -> None:
-    """As an ordinary user, whom permissions bind."""
-    program = (
-        "import os, sys\nfrom pathlib import Path\nfrom edge.outbox import Outbox\n"
-        "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
+    told = run_as_nobody(
         "opened = lambda: Outbox(Path(sys.argv[1]), max_mb=1, max_age_days=1)\n"
         "outbox = opened(); outbox.put('old', 'topic', b'1'); outbox.close()\n"
         "Path(sys.argv[1]).chmod(0o400)\n"
         "outbox = opened(); outbox.put('new', 'topic', b'1')\n"
-        "print(outbox.trouble, [row.event_id for row in outbox.pending(10)])\n"
+        "print(outbox.trouble, [row.event_id for row in outbox.pending(10)])\n",
+        tmp_path,
+        0o777,
     )
-    with tempfile.TemporaryDirectory(dir="/tmp" if os.geteuid() == 0 else tmp_path) as name:
-        Path(name).chmod(0o777)
-        command = [sys.executable, "-c", program, f"{name}/outbox.db"]
-        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "attempt to write a readonly database ['old', 'new']"
+    assert told.splitlines()[-1] == "attempt to write a readonly database ['old', 'new']"
 
 
 def test_read_only_folder_is_one_line(tmp_path: Path) -> None:
-    """As an ordinary user, whom permissions bind; root becomes one, whom its own temporary folder shuts out."""
-    program = (
-        "import os, sys\nfrom pathlib import Path\nfrom edge.errors import OutboxError\n"
-        "from edge.outbox import Outbox\n"
-        "if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\n"
-        "try: Outbox(Path(sys.argv[1]), max_mb=1, max_age_days=1)\n"
-        "except OutboxError as error: print(error)\n"
+    told = run_as_nobody(
+        "try: Outbox(Path(sys.argv[1]), max_mb=1, max_age_days=1)\nexcept OutboxError as error: print(error)\n",
+        tmp_path,
+        0o555,
     )
-    with tempfile.TemporaryDirectory(dir="/tmp" if os.geteuid() == 0 else tmp_path) as name:
-        Path(name).chmod(0o555)
-        command = [sys.executable, "-c", program, f"{name}/outbox.db"]
-        run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        Path(name).chmod(0o755)
-    assert "cannot be created: Permission denied; name a writable file" in run.stdout
+    assert "cannot be created: Permission denied; name a writable file" in told
 
 
 def test_file_that_is_no_outbox_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from edge import clock
-from tests.needs import MOUNTING, need_mounts
-from tests.outboxes import disk_without_room, fill, ids, open_outbox
+from tests.outboxes import disk_without_room, fill, ids, open_outbox, run_on_small_disk
 
 ROOT = Path(__file__).parents[2]
 
@@ -170,17 +169,8 @@ print("nothing lost")
 
 
 def test_damaged_file_on_a_disk_with_however_little_room_loses_nothing_more(tmp_path: Path) -> None:
-    """A real file system, which grows until a repair succeeds, and that only this process sees."""
-    need_mounts()
-    command = f'mount -t tmpfs -o size=4m tmpfs {tmp_path} && exec "$0" -c "$1" {tmp_path}'
-    run = subprocess.run(
-        [*MOUNTING, "sh", "-c", command, sys.executable, IN_A_SMALL_DISK],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.stdout.splitlines()[-1:] == ["nothing lost"], run.stdout + run.stderr
+    """The disk grows until a repair succeeds."""
+    run_on_small_disk(IN_A_SMALL_DISK, tmp_path, "4m")
 
 
 @pytest.mark.parametrize("table", ["sqlite_sequence", "sqlite_autoindex_message_1", "message_telemetry"])

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -29,7 +26,9 @@ from edge.hooks import Hooks
 from edge.sections import DashboardSettings
 from tests.brokers import Broker, eventually, mosquitto
 from tests.browsers import HEIGHT, WIDTH, chromium
+from tests.pages import place_of
 from tests.programs import BASE, Daemon
+from tests.relays import Relay
 
 ON = ("--dashboard.enabled", "--dashboard.port")
 
@@ -134,59 +133,6 @@ def test_page_finds_the_device_again_and_shows_the_new_run(browser, tiny_bundle_
         assert not browser.find_element(By.ID, "reason").is_displayed()
 
 
-class Relay:
-    """Between the browser and a daemon: a thread for each connection and direction; a context manager."""
-
-    def __init__(self, port: int) -> None:
-        """port: the daemon's, on the loopback."""
-        self.port = port
-        """Whom connections from now on are for."""
-        self._cut = 0
-        """How often the power was cut: connections from before pass nothing on, and stay open."""
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
-        self._ends: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        """Let the daemon be gone without a word, as one without power or network is."""
-        self._cut += 1
-
-    def _accept(self) -> None:
-        with suppress(OSError):  # it is over
-            while True:
-                browser, _ = self._listening.accept()
-                self._ends.append(browser)
-                try:
-                    daemon = socket.create_connection(("127.0.0.1", self.port))
-                except OSError:
-                    browser.close()
-                    continue
-                self._ends.append(daemon)
-                for ends in [(browser, daemon), (daemon, browser)]:
-                    threading.Thread(target=self._pass, args=(*ends, self._cut), daemon=True).start()
-
-    def _pass(self, source: socket.socket, sink: socket.socket, cut: int) -> None:
-        with suppress(OSError):
-            while (data := source.recv(65_536)) and cut == self._cut:
-                sink.sendall(data)
-            if cut == self._cut:
-                sink.shutdown(socket.SHUT_WR)
-
-    def __enter__(self) -> Relay:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for end in [self._listening, *self._ends]:
-            end.close()
-
-
-def port_of(daemon: Daemon) -> int:
-    port = urlsplit(str(daemon.wait_for("dashboard")["address"])).port
-    assert port is not None
-    return port
-
-
 @pytest.mark.broker
 @pytest.mark.slow
 def test_page_is_there_again_after_a_restart_by_a_command(browser, tiny_bundle_path, tmp_path, broker, sounds):
@@ -208,12 +154,12 @@ def test_page_finds_a_device_again_that_went_without_a_word(browser, tiny_bundle
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
-    with Daemon(tiny_bundle_path, first, free_port(), *ON, "0") as daemon, Relay(port_of(daemon)) as relay:
+    with Daemon(tiny_bundle_path, first, free_port(), *ON, "0") as daemon, Relay(place_of(daemon)[1]) as relay:
         browser.get(relay.address)
         eventually(lambda: text(browser, "state") == "online", "the state")
         relay.cut()
         with Daemon(tiny_bundle_path, second, free_port(), *ON, "0") as other:
-            relay.port = port_of(other)
+            relay.port = place_of(other)[1]
             other.hear(sounds(16_000, 8.0, breaths=[1.0]))
             eventually(lambda: [row[1] for row in rows(browser)] == ["breath"], "the new run's event")
             assert text(browser, "state") == "online"
